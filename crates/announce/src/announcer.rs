@@ -1,0 +1,459 @@
+//! Whom a torrent announces to, and when (BEP 3, 12, 31).
+//!
+//! Owned by the torrent's driver, which performs the requests and fills in the counters. It keeps no list of peers.
+//!
+//! One tracker at a time is asked: the first, in order of tiers, that is not waiting out a failure. One that answers
+//! moves to the front of its tier and is enough until its interval is over. While one is silent the next is tried too.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::{AnnounceError, AnnounceEvent, AnnounceReply, ReplyError, Retry};
+
+#[cfg(test)]
+mod tests;
+
+/// How long one tracker may be silent before the next is tried too.
+///
+/// Four silent ones at the head of the list still leave the fifth to be asked within 15 s.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The first wait after a failure; it doubles with each further one, up to [`LONGEST_WAIT`].
+const SHORTEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest wait after failures; jitter adds up to half of it, so a tracker that comes back is found within 30 min.
+const LONGEST_WAIT: Duration = Duration::from_secs(20 * 60);
+
+/// How soon a peer that wants more peers may ask again, if the tracker gave no `min interval`.
+///
+/// It doubles with each answer up to the interval: a young swarm grows fast, an old small one is no reason to hurry.
+const FIRST_REST: Duration = Duration::from_secs(60);
+
+/// How many peers are asked for: somewhat more than a swarm connects to, as some will not answer.
+const NUMWANT: u32 = 100;
+
+/// Names one tracker of one torrent, for as long as the announcer lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackerKey(u32);
+
+/// What the announcer is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An [`Action::Announce`] is over.
+    Replied {
+        /// Who was asked.
+        tracker: TrackerKey,
+        /// What came of it.
+        result: Result<AnnounceReply, AnnounceError>,
+    },
+    /// The swarm has too few peers: ask as soon as the tracker allows.
+    WantPeers,
+    /// The last missing piece has come.
+    Completed,
+    /// Whether everything wanted is there although not everything is (BEP 21).
+    PartialSeed(bool),
+    /// The user changed the trackers; those that stay are not asked anew.
+    SetTrackers(Vec<Vec<String>>),
+    /// The torrent stops: say so to every tracker that knows of it.
+    Stop,
+    /// The deadline has come.
+    Tick,
+}
+
+/// What the announcer wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send an announce; must be answered by [`Event::Replied`], timeouts included.
+    Announce {
+        /// Whom to name in the answer.
+        tracker: TrackerKey,
+        /// The tracker's URL, as the torrent has it.
+        url: String,
+        /// What to report.
+        event: Option<AnnounceEvent>,
+        /// What this tracker asked to be told again.
+        tracker_id: Option<Vec<u8>>,
+        /// How many peers to ask for.
+        numwant: u32,
+    },
+    /// Addresses to try.
+    Peers(Vec<SocketAddr>),
+    /// How a tracker sees our address (BEP 24).
+    ExternalIp(IpAddr),
+    /// After [`Event::Stop`]: nothing is left to be said.
+    Done,
+}
+
+/// How one tracker is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackerState {
+    /// It was not asked yet.
+    Unasked,
+    /// Its last answer was good.
+    Working {
+        /// How many peers it named.
+        peers: usize,
+        /// What it wants the user to read.
+        warning: Option<String>,
+    },
+    /// Its last answer was bad or did not come.
+    Failing(AnnounceError),
+}
+
+/// What can be shown of one tracker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerStatus {
+    /// Its URL.
+    pub url: String,
+    /// Its tier, counted from 0.
+    pub tier: usize,
+    /// How it is doing.
+    pub state: TrackerState,
+    /// Whether an announce is under way.
+    pub asking: bool,
+    /// Peers that have everything, by its last good answer.
+    pub seeds: Option<u32>,
+    /// Peers that do not.
+    pub leechers: Option<u32>,
+    /// When it will be asked next, if it is its turn then; `None` while asking and if it wants no more questions.
+    pub next: Option<Duration>,
+}
+
+/// Decides whom one torrent announces to, and when.
+#[derive(Debug)]
+pub struct Announcer {
+    /// By tier; within a tier in the order in which they are tried.
+    trackers: Vec<Tracker>,
+    /// No announce is due before this, events apart.
+    settled_until: Duration,
+    /// When an announce last went out.
+    last_asked: Duration,
+    complete: bool,
+    partial_seed: bool,
+    phase: Phase,
+    next_key: u32,
+    actions: VecDeque<Action>,
+    rng: Rng,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping,
+    Stopped,
+}
+
+/// What passes between us and one tracker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Nothing.
+    Idle,
+    /// An announce with this event.
+    Asking(Option<AnnounceEvent>),
+}
+
+#[derive(Debug)]
+struct Tracker {
+    key: TrackerKey,
+    url: String,
+    /// `None` once the user has removed it: it only gets its `stopped`.
+    tier: Option<usize>,
+    /// Whether it accepted our `started` and was not told `stopped`.
+    heard: bool,
+    /// Whether it is to be told `completed`.
+    owes_completed: bool,
+    turn: Turn,
+    /// Failures since the last good answer.
+    failures: u32,
+    /// It is not asked before this: the wait after a failure. `Duration::MAX` if it said `never`.
+    waits_until: Duration,
+    /// It is not asked before this, events apart: its `min interval`.
+    rests_until: Duration,
+    /// What stands in for its `min interval` if it gives none.
+    rest: Duration,
+    id: Option<Vec<u8>>,
+    state: TrackerState,
+    seeds: Option<u32>,
+    leechers: Option<u32>,
+}
+
+impl Announcer {
+    /// Announces at once. `complete`: there is nothing to download, so `completed` will not be sent.
+    pub fn new(now: Duration, tiers: Vec<Vec<String>>, complete: bool, seed: u64) -> Self {
+        let mut announcer = Self {
+            trackers: Vec::new(),
+            settled_until: now,
+            last_asked: Duration::ZERO,
+            complete,
+            partial_seed: false,
+            phase: Phase::Running,
+            next_key: 0,
+            actions: VecDeque::new(),
+            rng: Rng::with_seed(seed),
+        };
+        announcer.set_trackers(tiers);
+        announcer.go_on(now);
+        announcer
+    }
+
+    /// The only way in. `now` never goes back.
+    pub fn handle(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::Replied { tracker, result } => self.replied(now, tracker, result),
+            Event::WantPeers => self.want_peers(now),
+            Event::Completed => self.completed(),
+            Event::PartialSeed(partial) => self.partial_seed = partial,
+            Event::SetTrackers(tiers) => {
+                self.set_trackers(tiers);
+                self.settle_for_known(now);
+            }
+            Event::Stop if self.phase == Phase::Running => self.phase = Phase::Stopping,
+            Event::Stop | Event::Tick => {}
+        }
+        self.go_on(now);
+    }
+
+    /// The only way out. Call until `None` after each batch of events.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call `handle(now, Event::Tick)` if nothing else happens first.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        let events = self.trackers.iter().filter(|tracker| tracker.owed_event(self.phase).is_some());
+        let event = events.map(|tracker| tracker.waits_until).min();
+        let idle = self.trackers.iter().filter(|tracker| tracker.tier.is_some() && tracker.is_idle());
+        let regular = idle.map(Tracker::free_from).min().map(|free| free.max(self.next_turn()));
+        [event, regular].into_iter().flatten().min().filter(|&deadline| deadline != Duration::MAX)
+    }
+
+    /// Every tracker, in the order in which they are tried.
+    pub fn status(&self) -> impl Iterator<Item = TrackerStatus> + '_ {
+        self.trackers.iter().filter_map(|tracker| {
+            let next = tracker.free_from().max(self.settled_until);
+            Some(TrackerStatus {
+                url: tracker.url.clone(),
+                tier: tracker.tier?,
+                state: tracker.state.clone(),
+                asking: !tracker.is_idle(),
+                seeds: tracker.seeds,
+                leechers: tracker.leechers,
+                next: Some(next).filter(|&next| tracker.is_idle() && next != Duration::MAX),
+            })
+        })
+    }
+
+    /// Sends whatever is due.
+    fn go_on(&mut self, now: Duration) {
+        while let Some(due) = self.trackers.iter().position(|tracker| {
+            tracker.owed_event(self.phase).is_some() && (now >= tracker.waits_until || !self.running())
+        }) {
+            self.ask(now, due);
+        }
+        while self.running() && now >= self.next_turn() {
+            let idle = |tracker: &Tracker| tracker.tier.is_some() && tracker.is_idle();
+            let Some(first) =
+                self.trackers.iter().position(|tracker| idle(tracker) && now >= tracker.free_from())
+            else {
+                break;
+            };
+            self.ask(now, first);
+        }
+        self.trackers.retain(|tracker| tracker.tier.is_some() || tracker.heard || !tracker.is_idle());
+        if self.phase == Phase::Stopping && self.trackers.iter().all(Tracker::is_idle) {
+            self.phase = Phase::Stopped;
+            self.actions.push_back(Action::Done);
+        }
+    }
+
+    /// When the next tracker may be asked: the last answer has aged, and whoever is being asked has had their time.
+    fn next_turn(&self) -> Duration {
+        let asking = self.trackers.iter().any(|tracker| tracker.tier.is_some() && !tracker.is_idle());
+        let patience = if asking { self.last_asked + PATIENCE } else { Duration::ZERO };
+        self.settled_until.max(patience)
+    }
+
+    fn ask(&mut self, now: Duration, index: usize) {
+        let Some(tracker) = self.trackers.get_mut(index) else { return };
+        let usual = || if tracker.heard { None } else { Some(AnnounceEvent::Started) };
+        let event = tracker.owed_event(self.phase).or_else(usual);
+        let event = event.or(self.partial_seed.then_some(AnnounceEvent::Paused));
+        tracker.turn = Turn::Asking(event);
+        self.last_asked = now;
+        self.actions.push_back(Action::Announce {
+            tracker: tracker.key,
+            url: tracker.url.clone(),
+            event,
+            tracker_id: tracker.id.clone(),
+            numwant: if event == Some(AnnounceEvent::Stopped) { 0 } else { NUMWANT },
+        });
+    }
+
+    fn replied(&mut self, now: Duration, key: TrackerKey, result: Result<AnnounceReply, AnnounceError>) {
+        let Some(index) = self.trackers.iter().position(|tracker| tracker.key == key) else { return };
+        let Some(tracker) = self.trackers.get_mut(index) else { return };
+        let Turn::Asking(event) = std::mem::replace(&mut tracker.turn, Turn::Idle) else { return };
+        if event == Some(AnnounceEvent::Stopped) {
+            tracker.heard = false;
+            return;
+        }
+        match result {
+            Ok(reply) => {
+                tracker.accepted(now, event, &reply);
+                self.promote(index);
+                self.settled_until = now + reply.interval;
+                self.actions.extend(reply.external_ip.map(Action::ExternalIp));
+                if !reply.peers.is_empty() {
+                    self.actions.push_back(Action::Peers(reply.peers));
+                }
+            }
+            Err(error) => {
+                // Whoever leaves does not wait to try again.
+                tracker.owes_completed &= self.phase == Phase::Running;
+                let jitter = 1.0 + self.rng.f64() / 2.0;
+                tracker.failed(now, error, jitter);
+            }
+        }
+    }
+
+    /// BEP 12: a tracker that answered becomes the first of its tier.
+    fn promote(&mut self, index: usize) {
+        let tier = self.trackers.get(index).and_then(|tracker| tracker.tier);
+        let first = self.trackers.iter().position(|tracker| tracker.tier == tier).unwrap_or(index);
+        if let Some(part) = self.trackers.get_mut(first..=index) {
+            part.rotate_right(1);
+        }
+    }
+
+    /// Asks the tracker that serves us as soon as it allows; the others at once if it named no peers.
+    fn want_peers(&mut self, now: Duration) {
+        let serving = self.trackers.iter().filter(|tracker| tracker.tier.is_some() && tracker.heard);
+        let served =
+            serving.clone().any(|tracker| matches!(tracker.state, TrackerState::Working { peers: 1.., .. }));
+        let earliest = if served { serving.map(|tracker| tracker.rests_until).min() } else { None };
+        self.settled_until = self.settled_until.min(earliest.unwrap_or(now).max(now));
+    }
+
+    fn completed(&mut self) {
+        if std::mem::replace(&mut self.complete, true) {
+            return;
+        }
+        for tracker in &mut self.trackers {
+            tracker.owes_completed =
+                tracker.heard || tracker.turn == Turn::Asking(Some(AnnounceEvent::Started));
+        }
+    }
+
+    fn set_trackers(&mut self, tiers: Vec<Vec<String>>) {
+        let mut old = std::mem::take(&mut self.trackers);
+        for (tier, mut urls) in tiers.into_iter().enumerate() {
+            self.rng.shuffle(&mut urls);
+            for url in urls {
+                if self.trackers.iter().any(|tracker| tracker.url == url) {
+                    continue;
+                }
+                let known =
+                    old.iter().position(|tracker| tracker.url == url).map(|index| old.swap_remove(index));
+                let mut tracker = known.unwrap_or_else(|| {
+                    self.next_key += 1;
+                    Tracker::new(TrackerKey(self.next_key), url)
+                });
+                tracker.tier = Some(tier);
+                self.trackers.push(tracker);
+            }
+        }
+        self.trackers.extend(old.into_iter().map(|tracker| Tracker { tier: None, ..tracker }));
+    }
+
+    /// After a change of trackers: ask at once, unless one that stays serves us already.
+    fn settle_for_known(&mut self, now: Duration) {
+        if !self
+            .trackers
+            .iter()
+            .any(|tracker| tracker.tier.is_some() && tracker.heard && tracker.failures == 0)
+        {
+            self.settled_until = now;
+        }
+    }
+
+    fn running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+}
+
+impl Tracker {
+    fn new(key: TrackerKey, url: String) -> Self {
+        Self {
+            key,
+            url,
+            tier: None,
+            heard: false,
+            owes_completed: false,
+            turn: Turn::Idle,
+            failures: 0,
+            waits_until: Duration::ZERO,
+            rests_until: Duration::ZERO,
+            rest: FIRST_REST,
+            id: None,
+            state: TrackerState::Unasked,
+            seeds: None,
+            leechers: None,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.turn == Turn::Idle
+    }
+
+    /// When it may get an announce without an event.
+    fn free_from(&self) -> Duration {
+        self.waits_until.max(self.rests_until)
+    }
+
+    /// The event that does not wait for the tracker's turn.
+    fn owed_event(&self, phase: Phase) -> Option<AnnounceEvent> {
+        if !self.is_idle() || !self.heard {
+            None
+        } else if self.owes_completed {
+            Some(AnnounceEvent::Completed)
+        } else {
+            (phase != Phase::Running || self.tier.is_none()).then_some(AnnounceEvent::Stopped)
+        }
+    }
+
+    fn accepted(&mut self, now: Duration, event: Option<AnnounceEvent>, reply: &AnnounceReply) {
+        self.heard = true;
+        self.owes_completed &= event != Some(AnnounceEvent::Completed);
+        self.failures = 0;
+        self.waits_until = Duration::ZERO;
+        self.rests_until = now + reply.min_interval.unwrap_or(self.rest).min(reply.interval);
+        self.rest = self.rest.saturating_mul(2).min(reply.interval);
+        if reply.tracker_id.is_some() {
+            self.id.clone_from(&reply.tracker_id);
+        }
+        self.state = TrackerState::Working { peers: reply.peers.len(), warning: reply.warning.clone() };
+        self.seeds = reply.complete;
+        self.leechers = reply.incomplete;
+    }
+
+    /// `jitter`, from 1 to 1.5, keeps clients that failed together from coming back together.
+    fn failed(&mut self, now: Duration, error: AnnounceError, jitter: f64) {
+        let doubled = SHORTEST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
+        self.failures = self.failures.saturating_add(1);
+        self.waits_until = match &error {
+            AnnounceError::Reply(ReplyError::Failure { retry: Some(Retry::After(wait)), .. }) => now + *wait,
+            AnnounceError::Reply(ReplyError::Failure { retry: Some(Retry::Never), .. }) => {
+                self.heard = false;
+                Duration::MAX
+            }
+            _ => now + doubled.mul_f64(jitter),
+        };
+        self.state = TrackerState::Failing(error);
+    }
+}

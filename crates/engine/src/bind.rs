@@ -1,0 +1,109 @@
+//! The one door to the network: every socket of the engine is opened here, so that limits and families hold everywhere.
+//!
+//! Knows nothing of what is said over the sockets, nor of who may be talked to.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::config::{Families, Listen};
+use crate::error::StartError;
+
+/// The ports BitTorrent clients traditionally listen on, tried in order (BEP 3).
+const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
+
+/// Connections the system may hold for us before we accept them.
+const BACKLOG: i32 = 512;
+
+/// How often any free port is tried: the one given for IPv4 may be taken for IPv6.
+const TRIES: usize = 16;
+
+/// Listens as configured; all sockets have the same port.
+pub(crate) fn listen(listen: Listen, families: Families) -> Result<(Vec<TcpListener>, u16), StartError> {
+    let ips = match listen.ip {
+        Some(ip) => vec![ip],
+        None => [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+            .into_iter()
+            .filter(|&ip| families.allow(ip))
+            .collect(),
+    };
+    let ports: Vec<u16> = match listen.port {
+        Some(0) => vec![0; TRIES],
+        Some(port) => vec![port],
+        None => USUAL_PORTS.chain([0; TRIES]).collect(),
+    };
+    let mut failure = None;
+    for port in ports {
+        match listen_on(&ips, port) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let (at, source) =
+        failure.unwrap_or_else(|| ((Ipv4Addr::UNSPECIFIED, 0).into(), io::ErrorKind::AddrInUse.into()));
+    Err(StartError::Listen { at, source })
+}
+
+/// One socket for each address; a family the machine lacks is left out as long as another one is there.
+fn listen_on(ips: &[IpAddr], mut port: u16) -> Result<(Vec<TcpListener>, u16), (SocketAddr, io::Error)> {
+    let mut listeners = Vec::new();
+    let mut missing = None;
+    for &ip in ips {
+        let at = SocketAddr::new(ip, port);
+        match listener(at) {
+            Ok(listener) => {
+                port = listener.local_addr().map_err(|error| (at, error))?.port();
+                listeners.push(listener);
+            }
+            Err(error) if is_missing_family(&error) => missing = Some((at, error)),
+            Err(error) => return Err((at, error)),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok((listeners, port)),
+    }
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// The system's "address family not supported", which has no name in `std`.
+const EAFNOSUPPORT: i32 = 97;
+
+fn listener(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connects within `patience`.
+pub(crate) async fn connect(at: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let stream = tokio::time::timeout(patience, TcpStream::connect(at)).await??;
+    prepare(&stream);
+    Ok(stream)
+}
+
+/// What every stream wants, accepted ones too: we coalesce writes ourselves, so nothing is gained by the system's waiting.
+pub(crate) fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+}
+
+/// The addresses of a host, by the system's name service.
+pub(crate) async fn resolve(host: &str, port: u16, families: Families) -> io::Result<Vec<SocketAddr>> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok(tokio::net::lookup_host((host, port)).await?.filter(|at| families.allow(at.ip())).collect())
+}

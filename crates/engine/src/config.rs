@@ -1,0 +1,163 @@
+//! What the user may set: one engine's [`Config`], and one torrent's [`Add`].
+//!
+//! Plain values. Flags, files and defaults that depend on the machine are the command line's business.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use metainfo::{Info, Magnet, Metainfo};
+use storage::Allocate;
+use swarm::Priority;
+
+/// How an engine behaves, for all its torrents.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to accept peers.
+    pub listen: Listen,
+    /// The folder of resume data.
+    pub state_dir: PathBuf,
+    /// Bytes a second to receive at most, all torrents together; `None`: no limit.
+    pub download_limit: Option<u64>,
+    /// Bytes a second to send at most, all torrents together; `None`: no limit.
+    pub upload_limit: Option<u64>,
+    /// Connections at most, all torrents together.
+    pub max_peers: usize,
+    /// Trackers, redirects and peers on private and loopback addresses are taken from strangers too.
+    pub allow_local: bool,
+    /// Trust the certificates in this PEM file instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The address families to use.
+    pub families: Families,
+    /// Program and version, as told to peers and trackers (`Headwater 0.1.0`).
+    pub client: String,
+    /// Unverified blocks and blocks on their way out may take this many bytes of memory, all torrents together.
+    pub memory: u64,
+}
+
+impl Config {
+    /// The defaults, with resume data in `state_dir`.
+    pub fn new(state_dir: PathBuf) -> Self {
+        Self {
+            listen: Listen::default(),
+            state_dir,
+            download_limit: None,
+            upload_limit: None,
+            max_peers: 500,
+            allow_local: false,
+            ca_file: None,
+            families: Families::Both,
+            client: concat!("Headwater ", env!("CARGO_PKG_VERSION")).into(),
+            memory: 64 << 20,
+        }
+    }
+}
+
+/// Where to accept peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// The one address to listen on; `None`: all, of both families.
+    pub ip: Option<IpAddr>,
+    /// The port; `None`: the first free one of 6881 to 6889, else any; 0: any.
+    pub port: Option<u16>,
+}
+
+/// The address families to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 and IPv6.
+    #[default]
+    Both,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+impl Families {
+    /// Whether an address is of a family in use; an IPv4 address in IPv6 clothes counts as IPv4.
+    pub fn allow(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Both => true,
+            Self::V4 => ip.to_canonical().is_ipv4(),
+            Self::V6 => ip.to_canonical().is_ipv6(),
+        }
+    }
+}
+
+/// What to take up.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A torrent whose metainfo is at hand.
+    Metainfo(Arc<Metainfo>),
+    /// A link: the info dictionary is fetched from peers first (BEP 9).
+    Magnet(Box<Magnet>),
+}
+
+impl From<Arc<Metainfo>> for What {
+    fn from(metainfo: Arc<Metainfo>) -> Self {
+        Self::Metainfo(metainfo)
+    }
+}
+
+impl From<Magnet> for What {
+    fn from(magnet: Magnet) -> Self {
+        Self::Magnet(Box::new(magnet))
+    }
+}
+
+/// Chooses the files to fetch once they are known: one priority per file of [`Info::files`], padding included.
+///
+/// An error in words stops the torrent with [`Halt::Selection`](crate::Halt::Selection).
+pub type Select = Box<dyn FnOnce(&Info) -> Result<Vec<Priority>, String> + Send + Sync>;
+
+/// A torrent to take up, and how.
+pub struct Add {
+    /// Which.
+    pub what: What,
+    /// The folder its files lie in or go to.
+    pub folder: PathBuf,
+    /// Another name for the torrent's file or top folder.
+    pub rename: Option<String>,
+    /// Only serve what is there: nothing is fetched or written.
+    pub seed_only: bool,
+    /// Hash all files again, whatever the resume data says.
+    pub check: bool,
+    /// Fetch pieces in order.
+    pub sequential: bool,
+    /// How room is made for files.
+    pub allocate: Allocate,
+    /// Which files to fetch; `None`: all.
+    pub select: Option<Select>,
+    /// Peers the user named.
+    pub peers: Vec<SocketAddr>,
+    /// Trackers the user named, in tiers, before the torrent's own; they may be on any address.
+    pub trackers: Vec<Vec<String>>,
+    /// Stop once the info dictionary is known; see [`Torrent::info`](crate::Torrent::info).
+    pub metadata_only: bool,
+}
+
+impl Add {
+    /// Fetch or seed everything of `what` in `folder`, with no special wishes.
+    pub fn new(what: impl Into<What>, folder: PathBuf) -> Self {
+        Self {
+            what: what.into(),
+            folder,
+            rename: None,
+            seed_only: false,
+            check: false,
+            sequential: false,
+            allocate: Allocate::default(),
+            select: None,
+            peers: Vec::new(),
+            trackers: Vec::new(),
+            metadata_only: false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Add {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Add").field("what", &self.what).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! What all tasks of one engine have in common: settings, limits, counters, and the ways to the disk and the web.
+//!
+//! Made once at the start. Nothing in it is a decision; what changes is a counter or a list of its own kind.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use metainfo::PeerId;
+use storage::Disk;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::buffers::Buffers;
+use crate::config::Config;
+use crate::error::StartError;
+use crate::http::Http;
+use crate::limits::Bucket;
+
+/// Dials under way at a time, all torrents together: more of them fill the tables of home routers.
+const HALF_OPEN: usize = 100;
+
+/// Banned addresses remembered, about 1 MiB. Whoever has more addresses than that is not stopped by a list.
+const MAX_BANS: usize = 10_000;
+
+/// Threads that hash, read and write: one for each core, and at least two, so that one slow read does not stop the rest.
+const MIN_DISK_THREADS: usize = 2;
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) port: u16,
+    /// When the world began: all machines' `now` counts from here.
+    pub(crate) start: Instant,
+    pub(crate) disk: Disk,
+    pub(crate) http: Http,
+    pub(crate) download: Bucket,
+    pub(crate) upload: Bucket,
+    /// A permit for each connection, whoever dialled.
+    pub(crate) connections: Arc<Semaphore>,
+    /// A permit for each dial until it has shaken hands or failed.
+    pub(crate) half_open: Semaphore,
+    pub(crate) buffers: Arc<Buffers>,
+    bans: watch::Sender<HashSet<IpAddr>>,
+}
+
+impl Context {
+    pub(crate) async fn new(config: Config, port: u16) -> Result<Self, StartError> {
+        let dir = config.state_dir.clone();
+        let made = tokio::task::spawn_blocking(move || std::fs::create_dir_all(dir)).await;
+        let made = made.unwrap_or_else(|crashed| Err(std::io::Error::other(crashed)));
+        made.map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
+        let start = Instant::now();
+        let cores = std::thread::available_parallelism().map_or(MIN_DISK_THREADS, usize::from);
+        Ok(Self {
+            port,
+            start,
+            disk: Disk::start(cores.max(MIN_DISK_THREADS)),
+            http: Http::new(&config),
+            download: Bucket::new(start, config.download_limit),
+            upload: Bucket::new(start, config.upload_limit),
+            connections: Arc::new(Semaphore::new(config.max_peers)),
+            half_open: Semaphore::new(HALF_OPEN),
+            buffers: Arc::default(),
+            bans: watch::Sender::default(),
+            config,
+        })
+    }
+
+    /// Bans an address for all torrents.
+    pub(crate) fn ban(&self, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        self.bans.send_if_modified(|bans| bans.len() < MAX_BANS && bans.insert(ip));
+    }
+
+    pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
+        self.bans.borrow().contains(&ip.to_canonical())
+    }
+}
+
+/// A peer id of our own, good for one torrent in one run (BEP 20).
+pub(crate) fn new_peer_id() -> Result<PeerId, getrandom::Error> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random)?;
+    Ok(wire::our_peer_id(random))
+}

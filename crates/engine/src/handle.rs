@@ -1,0 +1,115 @@
+//! The handle to one torrent: commands go in, its status comes out.
+//!
+//! Anyone may hold one; dropping it changes nothing. The torrent belongs to its task.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use metainfo::{Info, InfoHash, InfoHashes, PeerId};
+use swarm::Priority;
+use tokio::sync::{mpsc, watch};
+
+use crate::status::{Phase, Status};
+
+/// What the user asks of a torrent.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Priorities(Vec<Priority>),
+    Sequential(bool),
+    Limits { download: Option<u64>, upload: Option<u64> },
+    Peers(Vec<SocketAddr>),
+    Pause,
+    Resume,
+    Stop,
+}
+
+/// A torrent of an engine. Commands to one that has ended do nothing.
+#[derive(Clone, Debug)]
+pub struct Torrent {
+    pub(crate) hashes: InfoHashes,
+    pub(crate) wire_hash: InfoHash,
+    pub(crate) peer_id: PeerId,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<Arc<Status>>,
+    pub(crate) info: Arc<OnceLock<Arc<Info>>>,
+}
+
+impl Torrent {
+    /// The hash it goes by on the wire and at trackers.
+    pub fn hash(&self) -> InfoHash {
+        self.wire_hash
+    }
+
+    /// All its hashes known from the start: for a magnet link those in the link.
+    pub fn hashes(&self) -> InfoHashes {
+        self.hashes
+    }
+
+    /// Our name in its swarm, new in each run.
+    pub fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// How it is, at most half a second old.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until its status is another one than at the last call; `false`: it has ended and nothing will change.
+    pub async fn changed(&mut self) -> bool {
+        self.status.changed().await.is_ok()
+    }
+
+    /// Its info dictionary, once known.
+    pub fn info(&self) -> Option<Arc<Info>> {
+        self.info.get().cloned()
+    }
+
+    /// What the user wants of each file of [`Info::files`], padding included.
+    pub async fn set_priorities(&self, priorities: Vec<Priority>) {
+        self.send(Command::Priorities(priorities)).await;
+    }
+
+    /// Fetch pieces in order, or rarest first again.
+    pub async fn set_sequential(&self, sequential: bool) {
+        self.send(Command::Sequential(sequential)).await;
+    }
+
+    /// Its own limits in bytes a second, below the engine's; `None`: no limit.
+    pub async fn set_limits(&self, download: Option<u64>, upload: Option<u64>) {
+        self.send(Command::Limits { download, upload }).await;
+    }
+
+    /// Addresses the user names.
+    pub async fn add_peers(&self, peers: Vec<SocketAddr>) {
+        self.send(Command::Peers(peers)).await;
+    }
+
+    /// Asks for nothing and serves nothing until [`Torrent::resume`]; connections stay.
+    pub async fn pause(&self) {
+        self.send(Command::Pause).await;
+    }
+
+    /// Goes on after a pause, or after the reason of a [`Phase::Failed`] has been dealt with.
+    pub async fn resume(&self) {
+        self.send(Command::Resume).await;
+    }
+
+    /// Ends it: tells its trackers (for at most three seconds), finishes writing, saves; returns when all is done.
+    pub async fn stop(&self) {
+        self.send(Command::Stop).await;
+        let mut status = self.status.clone();
+        while status.changed().await.is_ok() {}
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.borrow().phase, Phase::Stopped) || self.commands.is_closed()
+    }
+
+    async fn send(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            tracing::debug!(hash = %self.wire_hash, "the torrent has ended");
+        }
+    }
+}

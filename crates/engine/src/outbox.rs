@@ -1,0 +1,179 @@
+//! Bytes on their way to one peer: control messages joined into one chunk, blocks as they lie in memory.
+//!
+//! Owned by the peer task. It knows the order in which bytes must leave (a message is never cut by another, control messages
+//! overtake whole blocks), not when they may.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+use metainfo::BlockRef;
+use wire::{Encoder, Message};
+
+/// What stands before each block: length, id, piece, offset.
+const HEADER: usize = 13;
+
+/// Slices of one write: header and payload of 31 blocks and what goes before them, half a megabyte. More than a socket
+/// takes at once is built for nothing.
+pub(crate) const SLICES: usize = 64;
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) encoder: Encoder,
+    /// Control messages not yet committed to an order.
+    control: BytesMut,
+    /// Leaves first: the rest of a message that is partly sent, and control messages.
+    front: VecDeque<Bytes>,
+    /// Leaves after that.
+    blocks: VecDeque<Block>,
+    front_bytes: usize,
+    block_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Block {
+    header: Bytes,
+    data: Bytes,
+    block: BlockRef,
+}
+
+impl Outbox {
+    /// Bytes that are no message: the handshake.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.control.extend_from_slice(bytes);
+    }
+
+    /// A control message.
+    pub(crate) fn say(&mut self, message: &Message) {
+        self.encoder.encode(message, &mut self.control);
+    }
+
+    /// Neighbouring blocks, and the bytes of all of them.
+    pub(crate) fn serve(&mut self, run: &[BlockRef], mut data: Bytes) {
+        let mut headers = BytesMut::with_capacity(run.len() * HEADER);
+        for block in run {
+            headers.extend_from_slice(&wire::piece_header(block.piece().0, block.begin(), block.length()));
+        }
+        for &block in run {
+            let length = data.len().min(block.length() as usize);
+            let block =
+                Block { header: headers.split_to(HEADER).freeze(), data: data.split_to(length), block };
+            self.block_bytes += block.data.len();
+            self.blocks.push_back(block);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.front.is_empty() && self.blocks.is_empty()
+    }
+
+    /// Bytes that wait apart from blocks.
+    pub(crate) fn backlog(&self) -> usize {
+        self.control.len() + self.front_bytes
+    }
+
+    /// Payload bytes that wait.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    /// What to write next, at most `limit` bytes, as slices; how many of `slices` were filled.
+    pub(crate) fn fill<'a>(&'a mut self, slices: &mut [IoSlice<'a>; SLICES], mut limit: usize) -> usize {
+        if !self.control.is_empty() {
+            self.front_bytes += self.control.len();
+            self.front.push_back(self.control.split().freeze());
+        }
+        let blocks = self.blocks.iter().flat_map(|block| [&block.header, &block.data]);
+        let mut filled = 0;
+        for (slot, chunk) in slices.iter_mut().zip(self.front.iter().chain(blocks)) {
+            let length = chunk.len().min(limit);
+            *slot = IoSlice::new(chunk.get(..length).unwrap_or_default());
+            limit -= length;
+            filled += 1;
+            if limit == 0 {
+                break;
+            }
+        }
+        filled
+    }
+
+    /// `written` bytes have left; `served` is told each block whose first byte was among them.
+    pub(crate) fn advance(&mut self, mut written: usize, mut served: impl FnMut(BlockRef)) {
+        while let Some(chunk) = self.front.front_mut().filter(|_| written > 0) {
+            let length = chunk.len().min(written);
+            chunk.advance(length);
+            written -= length;
+            self.front_bytes -= length;
+            if chunk.is_empty() {
+                self.front.pop_front();
+            }
+        }
+        while written > 0
+            && let Some(Block { mut header, mut data, block }) = self.blocks.pop_front()
+        {
+            served(block);
+            self.block_bytes -= data.len();
+            let from_header = written.min(header.len());
+            header.advance(from_header);
+            let from_data = (written - from_header).min(data.len());
+            data.advance(from_data);
+            written -= from_header + from_data;
+            for rest in [header, data].into_iter().filter(|rest| !rest.is_empty()) {
+                self.front_bytes += rest.len();
+                self.front.push_back(rest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metainfo::{BLOCK, Layout};
+
+    use super::*;
+
+    fn drain(outbox: &mut Outbox, step: usize) -> (Vec<u8>, Vec<u32>) {
+        let (mut bytes, mut served) = (Vec::new(), Vec::new());
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = outbox.fill(&mut slices, step);
+            let now: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert!(!now.is_empty() && now.len() <= step);
+            outbox.advance(now.len(), |block| served.push(block.begin()));
+            bytes.extend(now);
+        }
+        assert_eq!((outbox.backlog(), outbox.block_bytes()), (0, 0));
+        (bytes, served)
+    }
+
+    fn two_blocks() -> Outbox {
+        let layout = Layout::contiguous(u64::from(2 * BLOCK), [(u64::from(2 * BLOCK), false)]).unwrap();
+        let run: Vec<BlockRef> = layout.blocks(metainfo::PieceIndex(0)).collect();
+        let mut outbox = Outbox::default();
+        outbox.serve(&run, vec![7; 2 * BLOCK as usize].into());
+        outbox
+    }
+
+    #[test]
+    fn bytes_leave_in_the_same_order_however_small_the_writes() {
+        let whole = drain(&mut two_blocks(), usize::MAX);
+        assert_eq!(whole.0.len(), 2 * (HEADER + BLOCK as usize));
+        assert_eq!(whole.1, [0, BLOCK]);
+        for step in [1, 7, 1000, 20_000] {
+            assert_eq!(drain(&mut two_blocks(), step), whole, "{step}");
+        }
+    }
+
+    #[test]
+    fn control_messages_overtake_whole_blocks_but_never_cut_one() {
+        let mut outbox = two_blocks();
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        outbox.fill(&mut slices, 100);
+        outbox.advance(100, |_| {});
+        outbox.say(&Message::Choke);
+        let (bytes, _) = drain(&mut outbox, usize::MAX);
+        let rest = HEADER + BLOCK as usize - 100;
+        assert_eq!(bytes[rest..rest + 5], [0, 0, 0, 1, 0]);
+    }
+}

@@ -1,0 +1,212 @@
+//! A torrent's hands: performs what its swarm wants done, and never waits (architecture section 4.2).
+//!
+//! Owned by the torrent task. Peer tasks, dials and announces run as its tasks; what comes of them arrives as [`Input`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use ::announce::{AnnounceError, AnnounceReply, TrackerKey};
+use bytes::Bytes;
+use metainfo::{InfoHash, PeerId, PieceIndex};
+use storage::resume::Resume;
+use storage::{Commit, TorrentFiles};
+use swarm::{Action, Endpoint, Event, PeerKey};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::dial;
+use crate::limits::{Bucket, Levels};
+use crate::listen::Incoming;
+use crate::peer::Order;
+use crate::status::Halt;
+
+/// What all tasks of one torrent have in common.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) context: Arc<Context>,
+    pub(crate) wire_hash: InfoHash,
+    pub(crate) peer_id: PeerId,
+    pub(crate) inbox: mpsc::Sender<Input>,
+    /// Where blocks are read from, once the torrent is known.
+    pub(crate) files: OnceLock<Arc<TorrentFiles>>,
+    pub(crate) download: Bucket,
+    pub(crate) upload: Bucket,
+}
+
+impl Home {
+    pub(crate) fn download(&self) -> Levels<'_> {
+        Levels(&self.context.download, &self.download)
+    }
+
+    pub(crate) fn upload(&self) -> Levels<'_> {
+        Levels(&self.context.upload, &self.upload)
+    }
+}
+
+/// What arrives at a torrent task.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// What one read or write of one peer gave.
+    Events(Vec<Event>),
+    /// A connection is through its handshake.
+    Joined(Joined),
+    /// A peer that dialled us named this torrent.
+    Incoming(Incoming),
+    /// A piece was written, or not.
+    Committed { event: Event, halt: Option<Halt> },
+    /// A tracker answered, or not.
+    Announced { tracker: TrackerKey, result: Result<AnnounceReply, AnnounceError> },
+    /// Addresses the user named.
+    Named(Vec<SocketAddr>),
+    /// A save of resume data is over.
+    Saved(Box<Resume>),
+}
+
+/// A peer task that can be given orders.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) key: PeerKey,
+    pub(crate) orders: mpsc::Sender<Vec<Order>>,
+    pub(crate) connected: Event,
+}
+
+/// See the module's head.
+pub(crate) struct Outside {
+    pub(crate) home: Arc<Home>,
+    pub(crate) tasks: JoinSet<()>,
+    /// Pieces at the disk threads.
+    pub(crate) commits: usize,
+    links: BTreeMap<PeerKey, Link>,
+    /// Those whose orders wait to be sent.
+    touched: Vec<PeerKey>,
+    next_key: u64,
+}
+
+struct Link {
+    /// `None`: hung up on; its `Gone` is on the way.
+    channel: Option<mpsc::Sender<Vec<Order>>>,
+    orders: Vec<Order>,
+    touched: bool,
+}
+
+impl Outside {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self {
+            home,
+            tasks: JoinSet::new(),
+            commits: 0,
+            links: BTreeMap::new(),
+            touched: Vec::new(),
+            next_key: 0,
+        }
+    }
+
+    /// Does what needs no decision; `Complete` and `WantPeers` are the torrent's business.
+    pub(crate) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Dial(at) => self.dial(at),
+            Action::Say { peer, message } => self.order(peer, Order::Say(message)),
+            Action::Serve { peer, block } => self.order(peer, Order::Serve(block)),
+            Action::Unserve { peer, block } => self.order(peer, Order::Unserve(block)),
+            Action::Commit { piece, blocks, digests } => self.commit(piece, blocks, digests),
+            Action::HangUp { peer, why } => {
+                tracing::debug!(peer = peer.0, ?why, "hanging up");
+                self.hang_up(peer);
+            }
+            Action::Ban(ip) => {
+                tracing::info!(%ip, "banned");
+                self.home.context.ban(ip);
+            }
+            Action::Complete | Action::WantPeers => {}
+        }
+    }
+
+    /// Sends each peer its orders, in one batch.
+    pub(crate) fn flush(&mut self) {
+        for key in std::mem::take(&mut self.touched) {
+            let Some(link) = self.links.get_mut(&key) else { continue };
+            link.touched = false;
+            let orders = std::mem::take(&mut link.orders);
+            let Some(channel) = &link.channel else { continue };
+            if let Err(error) = channel.try_send(orders) {
+                tracing::debug!(peer = key.0, %error, "orders");
+                link.channel = None;
+            }
+        }
+    }
+
+    /// Takes in a peer that said its handshake to us.
+    pub(crate) fn accept(&mut self, incoming: Incoming) {
+        let key = self.new_key();
+        self.tasks.spawn(dial::incoming(self.home.clone(), key, incoming));
+    }
+
+    /// Opens the way for orders; the first batch is sent even if it is empty, because the peer task waits for it.
+    pub(crate) fn joined(&mut self, Joined { key, orders, connected }: Joined) -> Event {
+        self.links.insert(key, Link { channel: Some(orders), orders: Vec::new(), touched: true });
+        self.touched.push(key);
+        connected
+    }
+
+    /// A peer task ended; `false` if that was known.
+    pub(crate) fn gone(&mut self, peer: PeerKey) -> bool {
+        self.links.remove(&peer).is_some()
+    }
+
+    /// A task crashed: the peers whose task is no more.
+    pub(crate) fn lost(&self) -> Vec<PeerKey> {
+        let closed = |link: &Link| link.channel.as_ref().is_none_or(mpsc::Sender::is_closed);
+        self.links.iter().filter(|(_, link)| closed(link)).map(|(&key, _)| key).collect()
+    }
+
+    /// Ends all connections.
+    pub(crate) fn hang_up_all(&mut self) {
+        self.links.clear();
+    }
+
+    fn hang_up(&mut self, peer: PeerKey) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.channel = None;
+        }
+    }
+
+    fn new_key(&mut self) -> PeerKey {
+        self.next_key += 1;
+        PeerKey(self.next_key)
+    }
+
+    fn dial(&mut self, at: Endpoint) {
+        let key = self.new_key();
+        match at {
+            Endpoint::Tcp(at) => self.tasks.spawn(dial::outgoing(self.home.clone(), key, at)),
+            _ => return,
+        };
+    }
+
+    fn order(&mut self, peer: PeerKey, order: Order) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.orders.push(order);
+        if !link.touched {
+            link.touched = true;
+            self.touched.push(peer);
+        }
+    }
+
+    fn commit(&mut self, piece: PieceIndex, blocks: Vec<Bytes>, digests: bool) {
+        let Some(files) = self.home.files.get() else { return };
+        self.commits += 1;
+        let inbox = self.home.inbox.clone();
+        self.home.context.disk.commit(files, piece, blocks, digests, move |commit| {
+            let (event, halt) = match commit {
+                Commit::Written { digests } => (Event::Committed { piece, digests }, None),
+                Commit::Mismatch { digests } => (Event::Rejected { piece, digests }, None),
+                Commit::Disagree => (Event::WriteFailed { piece }, Some(Halt::Disagree(piece))),
+                Commit::Failed(error) => (Event::WriteFailed { piece }, Some(error.into())),
+            };
+            // The torrent may have ended; then nobody asks.
+            let _ended = inbox.blocking_send(Input::Committed { event, halt });
+        });
+    }
+}

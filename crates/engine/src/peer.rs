@@ -1,0 +1,381 @@
+//! One connection: bytes in, events to the torrent; orders of the torrent, bytes out (BEP 3; architecture section 3).
+//!
+//! Owns the socket, both directions' buffers and the queue of blocks to serve. Decides nothing but the order of bytes:
+//! what to ask and whom to serve is the swarm's.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use metainfo::BlockRef;
+use storage::StorageError;
+use swarm::{Event, PeerKey};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, Sleep, sleep_until};
+use wire::{Decoder, Message};
+
+use crate::PEER_ORDERS;
+use crate::buffers::READ;
+use crate::limits::Allowance;
+use crate::outbox::{Outbox, SLICES};
+use crate::outside::{Home, Input};
+
+/// The longest run of neighbouring blocks read from disk at once. One is being sent while the next is read, so that a
+/// peer costs 1 MiB at most.
+const RUN: u32 = 512 * 1024;
+
+/// Blocks a peer may wait for (P-06). What other clients grant too; the swarm stops granting earlier.
+const QUEUE: usize = 2000;
+
+/// Control bytes waiting for a peer beyond which nothing more is read from it: whoever does not listen need not speak.
+/// Twice the longest bitfield, which must never count as not listening.
+const BACKLOG: usize = 1 << 20;
+
+/// How long a peer may take none of the bytes that wait for it (P-06).
+const STALL: Duration = Duration::from_secs(60);
+
+/// What the torrent wants of a peer task. Dropping the channel hangs up.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Say(Message),
+    Serve(BlockRef),
+    Unserve(Option<BlockRef>),
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("we hung up")]
+    HungUp,
+    #[error("the peer hung up")]
+    Closed,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Fault(#[from] wire::Fault),
+    #[error("took nothing for a minute")]
+    Stalled,
+    #[error("queued more blocks than it was granted")]
+    Overflow,
+}
+
+/// A connection that is through its handshake.
+pub(crate) struct Peer {
+    key: PeerKey,
+    home: Arc<Home>,
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    orders: mpsc::Receiver<Vec<Order>>,
+    /// What the torrent has not been told yet.
+    events: Vec<Event>,
+    decoder: Decoder,
+    /// The start of a message that is not all there.
+    partial: Vec<u8>,
+    outbox: Outbox,
+    /// Blocks to serve that have not been read.
+    queue: VecDeque<BlockRef>,
+    reading: Option<Reading>,
+    may_receive: Allowance,
+    may_send: Allowance,
+    /// When the peer last took bytes, or had none to take.
+    taken: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+struct Reading {
+    run: Vec<BlockRef>,
+    data: oneshot::Receiver<Result<Bytes, StorageError>>,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        key: PeerKey,
+        home: Arc<Home>,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        orders: mpsc::Receiver<Vec<Order>>,
+    ) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self {
+            key,
+            home,
+            reader,
+            writer,
+            orders,
+            events: Vec::new(),
+            decoder: Decoder::new(),
+            partial: Vec::new(),
+            outbox: Outbox::default(),
+            queue: VecDeque::new(),
+            reading: None,
+            may_receive: Allowance::default(),
+            may_send: Allowance::default(),
+            taken: Instant::now(),
+            _place: place,
+        }
+    }
+
+    /// Puts our half of the handshake before everything else.
+    pub(crate) fn shake(&mut self, handshake: &wire::Handshake) {
+        self.outbox.raw(&handshake.encode());
+    }
+
+    /// Runs until either side hangs up. The last event the torrent gets is `Gone`.
+    pub(crate) async fn run(mut self) {
+        let end = self.converse().await;
+        tracing::debug!(peer = self.key.0, reason = %end, "connection ended");
+        self.events.push(Event::Gone { peer: self.key });
+        let events = std::mem::take(&mut self.events);
+        if self.home.inbox.send(Input::Events(events)).await.is_err() {
+            tracing::trace!("the torrent ended first");
+        }
+    }
+
+    async fn converse(&mut self) -> End {
+        // The torrent's first orders leave together with the handshake.
+        match self.orders.recv().await {
+            Some(orders) => self.obey(orders),
+            None => return End::HungUp,
+        }
+        let mut stall = pin!(sleep_until(self.taken + STALL));
+        let mut batches = Vec::new();
+        let home = self.home.clone();
+        loop {
+            let turn = self.turn(&home, &mut batches, stall.as_mut()).await;
+            if let Err(end) = turn {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for one thing to happen, and does what follows from it.
+    async fn turn(
+        &mut self,
+        home: &Home,
+        batches: &mut Vec<Vec<Order>>,
+        mut stall: Pin<&mut Sleep>,
+    ) -> Result<(), End> {
+        self.read_ahead();
+        let now = Instant::now();
+        let reads = self.events.is_empty() && self.outbox.backlog() < BACKLOG;
+        let writes = !self.outbox.is_empty();
+        let receive = if reads { self.may_receive.claim(now, home.download()) } else { Ok(0) };
+        let send = if writes { self.may_send.claim(now, home.upload()) } else { Ok(0) };
+        tokio::select! {
+            received = self.orders.recv_many(batches, PEER_ORDERS) => {
+                if received == 0 {
+                    return Err(End::HungUp);
+                }
+                for orders in batches.drain(..) {
+                    self.obey(orders);
+                }
+                if self.queue.len() > QUEUE { Err(End::Overflow) } else { Ok(()) }
+            }
+            permit = home.inbox.reserve(), if !self.events.is_empty() => {
+                let permit = permit.map_err(|_| End::HungUp)?;
+                permit.send(Input::Events(std::mem::take(&mut self.events)));
+                Ok(())
+            }
+            data = finished(&mut self.reading), if self.reading.is_some() => {
+                self.serve(data);
+                Ok(())
+            }
+            ready = readable(&self.reader, receive), if reads => {
+                ready?;
+                let Ok(most) = receive else { return Ok(()) };
+                self.read(most).await
+            }
+            ready = writable(&self.writer, send), if writes => {
+                ready?;
+                let Ok(most) = send else { return Ok(()) };
+                self.write(most).await
+            }
+            () = stall.as_mut() => {
+                if !self.outbox.is_empty() && self.taken.elapsed() >= STALL {
+                    return Err(End::Stalled);
+                }
+                stall.reset(if self.outbox.is_empty() { now } else { self.taken } + STALL);
+                Ok(())
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Vec<Order>) {
+        if self.outbox.is_empty() {
+            self.taken = Instant::now();
+        }
+        for order in orders {
+            match order {
+                Order::Say(message) => self.outbox.say(&message),
+                Order::Serve(block) => self.queue.push_back(block),
+                Order::Unserve(None) => self.queue.clear(),
+                Order::Unserve(Some(block)) => self.queue.retain(|&queued| queued != block),
+            }
+        }
+    }
+
+    /// Starts reading the next run of blocks from disk when little is left to send.
+    fn read_ahead(&mut self) {
+        if self.reading.is_some() || self.outbox.block_bytes() >= RUN as usize {
+            return;
+        }
+        let Some(files) = self.home.files.get() else { return };
+        let Some(first) = self.queue.pop_front() else { return };
+        let mut run = vec![first];
+        let mut length = first.length();
+        while let Some(&next) = self.queue.front() {
+            let neighbour = next.piece() == first.piece() && next.begin() == first.begin() + length;
+            if !neighbour || length + next.length() > RUN {
+                break;
+            }
+            length += next.length();
+            run.push(next);
+            self.queue.pop_front();
+        }
+        let (done, data) = oneshot::channel();
+        self.home.context.disk.read(files, first.piece(), first.begin(), length, move |result| {
+            // A peer that is gone by then needs no data.
+            let _gone = done.send(result);
+        });
+        self.reading = Some(Reading { run, data });
+    }
+
+    /// Queues what the disk read; blocks it could not read are given up, and their piece with them.
+    fn serve(&mut self, data: Option<Result<Bytes, StorageError>>) {
+        let Some(Reading { run, .. }) = self.reading.take() else { return };
+        if self.outbox.is_empty() {
+            self.taken = Instant::now();
+        }
+        match data {
+            Some(Ok(data)) => self.outbox.serve(&run, data),
+            Some(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "reading a block");
+                let peer = self.key;
+                self.events.extend(run.iter().map(|&block| Event::Served { peer, block, bytes: 0 }));
+                self.events.extend(run.first().map(|block| Event::Lost { piece: block.piece() }));
+            }
+            None => tracing::debug!("the disk dropped a read"),
+        }
+    }
+
+    /// Reads once, and turns every whole message into an event.
+    async fn read(&mut self, most: usize) -> Result<(), End> {
+        let input = if self.partial.len() >= READ / 2 {
+            self.read_long(most).await?
+        } else {
+            self.read_short(most).await?
+        };
+        let Some(mut input) = input else { return Ok(()) };
+        let peer = self.key;
+        while let Some(message) = self.decoder.decode(&mut input)? {
+            if let Message::ExtensionHandshake(handshake) = &message {
+                self.outbox.encoder.heard(handshake);
+            }
+            self.events.push(Event::Said { peer, message });
+        }
+        self.partial.clear();
+        self.partial.extend_from_slice(&input);
+        Ok(())
+    }
+
+    /// The usual read, into a buffer that is used again.
+    async fn read_short(&mut self, most: usize) -> Result<Option<Bytes>, End> {
+        let mut buffer = self.home.context.buffers.take();
+        let start = self.partial.len();
+        let end = start + most.min(READ - start);
+        let (head, tail) = buffer.split_at_mut(start);
+        head.copy_from_slice(&self.partial);
+        let Some(read) = read_once(&mut self.reader, &mut tail[..end - start]).await? else {
+            return Ok(None);
+        };
+        self.may_receive.spend(read);
+        let filled = start + read;
+        // A few bytes must not keep a large buffer from being used again.
+        Ok(Some(if filled < READ / 2 {
+            Bytes::copy_from_slice(&buffer[..filled])
+        } else {
+            buffer.freeze(filled)
+        }))
+    }
+
+    /// A message longer than the usual buffer, which only a bitfield has reason to be: the decoder bounds it (P-01).
+    async fn read_long(&mut self, most: usize) -> Result<Option<Bytes>, End> {
+        let start = self.partial.len();
+        self.partial.resize(start + most.min(READ), 0);
+        let read = read_once(&mut self.reader, &mut self.partial[start..]).await;
+        self.partial.truncate(start + read.as_ref().map_or(0, |read| read.unwrap_or(0)));
+        let Some(read) = read? else { return Ok(None) };
+        self.may_receive.spend(read);
+        Ok(Some(std::mem::take(&mut self.partial).into()))
+    }
+
+    /// Writes once, as much as the socket takes.
+    async fn write(&mut self, most: usize) -> Result<(), End> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = self.outbox.fill(&mut slices, most);
+        let Some(written) = write_once(&mut self.writer, &slices[..filled]).await? else { return Ok(()) };
+        self.may_send.spend(written);
+        self.taken = Instant::now();
+        let (peer, events) = (self.key, &mut self.events);
+        self.outbox
+            .advance(written, |block| events.push(Event::Served { peer, block, bytes: block.length() }));
+        Ok(())
+    }
+}
+
+async fn finished(reading: &mut Option<Reading>) -> Option<Result<Bytes, StorageError>> {
+    match reading {
+        Some(reading) => (&mut reading.data).await.ok(),
+        None => None,
+    }
+}
+
+/// Waits until the socket can be read; or, without an allowance, until it is time to ask for one.
+async fn readable(reader: &OwnedReadHalf, allowance: Result<usize, Instant>) -> io::Result<()> {
+    match allowance {
+        Ok(_) => reader.readable().await,
+        Err(later) => Ok(sleep_until(later).await),
+    }
+}
+
+/// The same for writing.
+async fn writable(writer: &OwnedWriteHalf, allowance: Result<usize, Instant>) -> io::Result<()> {
+    match allowance {
+        Ok(_) => writer.writable().await,
+        Err(later) => Ok(sleep_until(later).await),
+    }
+}
+
+/// One read without waiting; `None`: nothing was there after all. No bytes at all means the peer hung up.
+async fn read_once(reader: &mut OwnedReadHalf, into: &mut [u8]) -> Result<Option<usize>, End> {
+    let mut buffer = ReadBuf::new(into);
+    let polled = poll_fn(|cx| match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match polled.await {
+        None => Ok(None),
+        Some(result) => {
+            result?;
+            let read = buffer.filled().len();
+            if read == 0 { Err(End::Closed) } else { Ok(Some(read)) }
+        }
+    }
+}
+
+/// One write without waiting; `None`: nothing was taken after all.
+async fn write_once(writer: &mut OwnedWriteHalf, slices: &[IoSlice<'_>]) -> Result<Option<usize>, End> {
+    let polled = poll_fn(|cx| match Pin::new(&mut *writer).poll_write_vectored(cx, slices) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    polled.await.transpose().map_err(End::from)
+}

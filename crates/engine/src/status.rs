@@ -1,0 +1,147 @@
+//! What the user sees of a torrent: its [`Status`], and why it stopped, a [`Halt`].
+//!
+//! Made by the torrent task, read by anyone; never changed in place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metainfo::{InfoHash, PieceIndex};
+use storage::StorageError;
+
+/// A torrent at one moment. Bytes are payload bytes; padding is never counted.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The name on the wire and at trackers.
+    pub hash: InfoHash,
+    /// The torrent's name, or the magnet link's, or the hash.
+    pub name: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Pieces verified and on disk.
+    pub have: u32,
+    /// Pieces of the torrent; 0 while unknown.
+    pub pieces: u32,
+    /// Bytes of the wanted files that are verified and on disk.
+    pub done: u64,
+    /// Bytes of the wanted files; 0 while unknown.
+    pub total: u64,
+    /// Bytes of the whole torrent that are missing, wanted or not.
+    pub left: u64,
+    /// Payload received, all runs together.
+    pub downloaded: u64,
+    /// Payload sent, all runs together.
+    pub uploaded: u64,
+    /// Payload received for nothing: late, unasked or damaged.
+    pub wasted: u64,
+    /// Bytes a second being received.
+    pub rate_down: u64,
+    /// Bytes a second being sent.
+    pub rate_up: u64,
+    /// Connected peers.
+    pub peers: u32,
+    /// Those of them that have everything.
+    pub seeds: u32,
+    /// Its trackers, in order.
+    pub trackers: Vec<TrackerStatus>,
+    /// How long the rest takes at the present rate.
+    pub eta: Option<Duration>,
+    /// Bytes of the info dictionary received and expected, while it is being fetched and its size is known.
+    pub metadata: Option<(u64, u64)>,
+    /// A connected peer lacks a piece that no other connected peer has.
+    pub needed_by_others: bool,
+}
+
+/// What a torrent is doing.
+#[derive(Clone, Debug)]
+pub enum Phase {
+    /// The info dictionary is being fetched from peers.
+    Metadata,
+    /// Files on disk are being hashed.
+    Checking {
+        /// Bytes hashed.
+        done: u64,
+        /// Bytes to hash.
+        total: u64,
+    },
+    /// Something wanted is missing.
+    Downloading,
+    /// Nothing wanted is missing.
+    Seeding,
+    /// The user paused it.
+    Paused,
+    /// It ended as asked.
+    Stopped,
+    /// It cannot go on by itself.
+    Failed(Arc<Halt>),
+}
+
+impl Phase {
+    /// Whether two phases are the same step, progress apart.
+    pub(crate) fn same_step(&self, other: &Phase) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// One tracker, as the user wants to see it.
+#[derive(Clone, Debug, Default)]
+pub struct TrackerStatus {
+    /// Its address.
+    pub url: String,
+    /// It answered the last announce well.
+    pub working: bool,
+    /// What went wrong last, in words; also a tracker's warning.
+    pub message: Option<String>,
+    /// Complete peers, as it counted them.
+    pub seeds: Option<u64>,
+    /// Incomplete peers, as it counted them.
+    pub leechers: Option<u64>,
+    /// Time until the next announce.
+    pub next: Option<Duration>,
+}
+
+/// Why a torrent cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Halt {
+    /// No room for a piece.
+    #[error("the disk is full")]
+    DiskFull(#[source] StorageError),
+    /// The system forbids it.
+    #[error("no permission")]
+    Permission(#[source] StorageError),
+    /// Reading or writing went wrong in another way.
+    #[error("the files cannot be used")]
+    Storage(#[source] StorageError),
+    /// The v1 and the v2 hashes of one piece contradict each other: no data can satisfy both.
+    #[error("the v1 and v2 hashes of piece {} disagree", .0.0)]
+    Disagree(PieceIndex),
+    /// Another process has this torrent in this folder.
+    #[error("this torrent is in use in this folder")]
+    Locked(#[source] StorageError),
+    /// The info dictionary the peers sent has the right hash but is no torrent.
+    #[error("the torrent's info dictionary is malformed")]
+    Metadata(#[source] metainfo::ParseError),
+    /// The torrent has v2 hashes alone; only v1 and hybrid torrents can be transferred.
+    #[error("v2-only torrents cannot be transferred")]
+    V2Only,
+    /// The choice of files makes no sense for this torrent, in the chooser's words.
+    #[error("{0}")]
+    Selection(String),
+    /// A defect in the program; the other torrents go on.
+    #[error("the torrent's task crashed")]
+    Crashed,
+}
+
+impl From<StorageError> for Halt {
+    fn from(error: StorageError) -> Self {
+        if matches!(error, StorageError::Locked { .. }) {
+            Self::Locked(error)
+        } else if error.is_disk_full() {
+            Self::DiskFull(error)
+        } else if error.is_permission() {
+            Self::Permission(error)
+        } else {
+            Self::Storage(error)
+        }
+    }
+}

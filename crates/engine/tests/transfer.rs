@@ -1,0 +1,207 @@
+//! Two engines in one process, over loopback: what a user gets on disk.
+
+mod world;
+
+use std::fs;
+
+use engine::{Add, Halt, Phase, Priority};
+use metainfo::Magnet;
+use tempfile::tempdir;
+use world::{at, complete, content, engine, get, same, seed, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_arrives_as_it_was() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 3_000_001)], &[]);
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    let seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    let status = complete(&mut getting).await;
+    assert_eq!((status.done, status.left, status.downloaded), (3_000_001, 0, 3_000_001));
+    assert!(same(&origin.path().join("film"), &target.path().join("film")));
+    a.stop().await;
+    assert_eq!(seeding.status().uploaded, 3_000_001);
+    b.stop().await;
+    assert!(matches!(getting.status().phase, Phase::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_with_empty_and_tiny_files_arrives_in_order() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let files = [("a/b/one", 5), ("a/empty", 0), ("big", 700_000), ("c", 40_000), ("z/last", 1)];
+    let metainfo = content(origin.path(), "tree", &files, &[]);
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(Add { sequential: true, ..get(&metainfo, target.path(), &a) }).await.unwrap();
+    complete(&mut getting).await;
+    for (path, _) in files {
+        let path = format!("tree/{path}");
+        assert!(same(&origin.path().join(&path), &target.path().join(&path)), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_chosen_files_arrive() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "tree", &[("a", 200_000), ("b", 200_000), ("c", 200_000)], &[]);
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let select: engine::Select = Box::new(|info| {
+        Ok(info
+            .files()
+            .iter()
+            .map(|file| if file.path.ends_with('b') { Priority::Normal } else { Priority::Skip })
+            .collect())
+    });
+    let mut getting = b.add(Add { select: Some(select), ..get(&metainfo, target.path(), &a) }).await.unwrap();
+    let status = complete(&mut getting).await;
+    assert!(status.left > 0 && status.downloaded < 400_000, "{status:?}");
+    assert!(same(&origin.path().join("tree/b"), &target.path().join("tree/b")));
+    let unwanted: engine::Select = Box::new(|_| Err("no file matches".into()));
+    let other = tempdir().unwrap();
+    let c = engine(&other.path().join("state")).await;
+    let mut refused =
+        c.add(Add { select: Some(unwanted), ..get(&metainfo, other.path(), &a) }).await.unwrap();
+    until(
+        &mut refused,
+        "failed",
+        |status| matches!(&status.phase, Phase::Failed(halt) if matches!(**halt, Halt::Selection(_))),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_magnet_link_becomes_a_torrent_from_a_peer() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 900_000)], &[]);
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe={}", metainfo.info.wire_hash(), at(&a));
+    let magnet = Magnet::parse(&link).unwrap();
+    let mut getting = b.add(Add::new(magnet, target.path().to_owned())).await.unwrap();
+    assert!(matches!(getting.status().phase, Phase::Metadata));
+    let status = complete(&mut getting).await;
+    assert_eq!(status.name, "film");
+    assert_eq!(getting.info().unwrap().raw(), metainfo.info.raw());
+    assert!(same(&origin.path().join("film"), &target.path().join("film")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_finished_is_neither_hashed_nor_fetched_again() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 500_000)], &[]);
+    let state = target.path().join("state");
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&state).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    complete(&mut getting).await;
+    b.stop().await;
+
+    // Damage that leaves size and time as they were is not seen without a look at the bytes.
+    let film = target.path().join("film");
+    let modified = fs::metadata(&film).unwrap().modified().unwrap();
+    let mut damaged = fs::read(&film).unwrap();
+    damaged[0] ^= 1;
+    fs::write(&film, damaged).unwrap();
+    fs::File::options().write(true).open(&film).unwrap().set_modified(modified).unwrap();
+
+    let b = engine(&state).await;
+    let mut resumed = b.add(Add::new(metainfo.clone(), target.path().to_owned())).await.unwrap();
+    let status = complete(&mut resumed).await;
+    assert_eq!((status.downloaded, status.left), (500_000, 0));
+    b.stop().await;
+
+    let b = engine(&state).await;
+    let mut checked = b.add(Add { check: true, ..get(&metainfo, target.path(), &a) }).await.unwrap();
+    let status = complete(&mut checked).await;
+    assert_eq!(status.downloaded, 500_000 + 32 * 1024);
+    assert!(same(&origin.path().join("film"), &film));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_data_on_disk_is_repaired_and_the_rest_kept() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 500_000)], &[]);
+    let mut wrong = fs::read(origin.path().join("film")).unwrap();
+    wrong[40_000] ^= 0xff;
+    fs::write(target.path().join("film"), wrong).unwrap();
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    let status = complete(&mut getting).await;
+    assert_eq!(status.downloaded, 32 * 1024);
+    assert!(same(&origin.path().join("film"), &target.path().join("film")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_seed_gives_what_is_good_and_says_what_is_missing() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 320 * 1024)], &[]);
+    let mut wrong = fs::read(origin.path().join("film")).unwrap();
+    wrong[0] ^= 0xff;
+    fs::write(origin.path().join("film"), &wrong).unwrap();
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    let mut seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let status = complete(&mut seeding).await;
+    assert_eq!((status.left, status.have, status.pieces), (32 * 1024, 9, 10));
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    let status = until(&mut getting, "nearly complete", |status| status.have == 9).await;
+    assert_eq!(status.left, 32 * 1024);
+    assert!(fs::read(origin.path().join("film")).unwrap() == wrong, "a seed's files are never written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_cannot_be_written_stop_the_torrent_with_the_path() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 100_000)], &[]);
+    fs::create_dir(target.path().join("film")).unwrap();
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    let status = until(&mut getting, "failed", |status| matches!(status.phase, Phase::Failed(_))).await;
+    let Phase::Failed(halt) = &status.phase else { unreachable!() };
+    let cause = std::error::Error::source(&**halt).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("film"), "{halt:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn downloaders_trade_until_all_are_complete() {
+    let (origin, targets) =
+        (tempdir().unwrap(), [tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap()]);
+    let metainfo = content(origin.path(), "film", &[("", 4_000_000)], &[]);
+    let a = engine(&origin.path().join("state")).await;
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut engines = vec![a];
+    let mut torrents = Vec::new();
+    for target in &targets {
+        let other = engine(&target.path().join("state")).await;
+        let peers = engines.iter().map(at).collect();
+        let add = Add { peers, ..Add::new(metainfo.clone(), target.path().to_owned()) };
+        torrents.push(other.add(add).await.unwrap());
+        engines.push(other);
+    }
+    for (torrent, target) in torrents.iter_mut().zip(&targets) {
+        complete(torrent).await;
+        assert!(same(&origin.path().join("film"), &target.path().join("film")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_torrent_cannot_be_added_twice_nor_used_by_two_engines_in_one_folder() {
+    let origin = tempdir().unwrap();
+    let metainfo = content(origin.path(), "film", &[("", 100_000)], &[]);
+    let state = origin.path().join("state");
+    let (a, b) = (engine(&state).await, engine(&state).await);
+    let mut first = a.add(seed(&metainfo, origin.path())).await.unwrap();
+    assert!(matches!(a.add(seed(&metainfo, origin.path())).await, Err(engine::AddError::Duplicate(_))));
+    complete(&mut first).await;
+    let mut second = b.add(seed(&metainfo, origin.path())).await.unwrap();
+    until(
+        &mut second,
+        "locked",
+        |status| matches!(&status.phase, Phase::Failed(halt) if matches!(**halt, Halt::Locked(_))),
+    )
+    .await;
+    first.stop().await;
+    assert!(matches!(first.status().phase, Phase::Stopped));
+}

@@ -1,0 +1,118 @@
+//! Flags of the servers: `track` and `publish`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{FormatArg, Net};
+use crate::units::{parse_duration, parse_rate};
+
+/// Run a tracker
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "Examples:
+  headwater track                                  for this machine, on port 6969
+  headwater track --http 0.0.0.0:6969              for everybody who can reach it
+  headwater track --http [::]:6969 --allow mine.txt
+The lists have one info hash in hex a line; SIGHUP reads them again.")]
+pub(crate) struct Track {
+    /// Address to serve HTTP on [default: 127.0.0.1:6969]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<String>,
+    /// Serve only the info hashes of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "deny")]
+    pub(crate) allow: Option<PathBuf>,
+    /// Refuse the info hashes of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deny: Option<PathBuf>,
+    /// How often peers shall return
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) interval: Option<Duration>,
+    /// Believe X-Forwarded-For from proxies in this network; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) trust_proxy: Vec<String>,
+    /// UDP (not supported)
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub(crate) udp: Option<String>,
+    /// Without WebSocket, as always
+    #[arg(long, hide = true)]
+    pub(crate) no_ws: bool,
+    /// Worker threads (not supported)
+    #[arg(long, value_name = "N", hide = true)]
+    pub(crate) workers: Option<usize>,
+    /// Where to keep peers (only memory is supported)
+    #[arg(long, value_name = "WHERE", hide = true)]
+    pub(crate) store: Option<String>,
+    /// Address of the statistics page (not supported)
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub(crate) admin: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
+}
+
+/// HTTPS, which neither server speaks: the flags parse so that they can be refused with a way out.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tls {
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub(crate) https: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) tls_key: Option<PathBuf>,
+    #[arg(long, value_name = "DOMAIN", hide = true)]
+    pub(crate) acme: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) tls_self_signed: bool,
+}
+
+/// Publish files: torrent, tracker and origin in one
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "Examples:
+  headwater publish disk.img                       for this machine, to try it
+  headwater publish dist/ --http 0.0.0.0:8080 --url http://files.example.org:8080
+It prints the address and the line that downloads.")]
+pub(crate) struct Publish {
+    /// Files, folders or torrents to publish
+    #[arg(value_name = "PATH|TORRENT", required = true)]
+    pub(crate) source: Vec<PathBuf>,
+    /// The address people reach this server by [default: that of --http]
+    #[arg(long, value_name = "PUBLIC_URL")]
+    pub(crate) url: Option<String>,
+    /// Address to serve HTTP on [default: 127.0.0.1:8080, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<String>,
+    /// Which hashes to write
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: FormatArg,
+    /// Most to upload per second
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) limit_upload: Option<u64>,
+    /// Title of the page (not supported)
+    #[arg(long, value_name = "TEXT", hide = true)]
+    pub(crate) title: Option<String>,
+    /// Text of the page (not supported)
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) intro: Option<PathBuf>,
+    /// Look of the page (not supported)
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) theme: Option<PathBuf>,
+    /// Without a tracker (not supported)
+    #[arg(long, hide = true)]
+    pub(crate) no_tracker: bool,
+    /// Copies at which the origin rests (not supported)
+    #[arg(long, value_name = "K", hide = true)]
+    pub(crate) copies: Option<u32>,
+    /// Publish what appears later (not supported)
+    #[arg(long, hide = true)]
+    pub(crate) watch: bool,
+    /// Write a static site (not supported)
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) export: Option<PathBuf>,
+    /// Price of a gigabyte (not supported)
+    #[arg(long, value_name = "N", hide = true)]
+    pub(crate) price_per_gb: Option<f64>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
+    #[command(flatten)]
+    pub(crate) net: Net,
+}

@@ -1,0 +1,377 @@
+//! The life of one download: find out what it is, fetch it, stay while it is of use to others.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use engine::{Add, AddError, Halt, Phase, Priority, Select, Status, Torrent, What};
+use metainfo::{Info, Metainfo, Outer, edit};
+use serde_json::json;
+
+use super::words::{gave_up, nobody, rates, waiting};
+use super::{Ended, Job, guard};
+use crate::commands::show::draw_list;
+use crate::commands::{halt_failure, keys};
+use crate::failure::{Exit, Failure};
+use crate::output::{GOOD, Meter, clean, quote};
+use crate::source::{self, Kind, Source};
+use crate::units::{duration, size};
+
+/// How long to wait for anybody at all, if the user set no time: trackers and peers answer within seconds, and a second
+/// round of attempts fits in.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to stay after completion while a connected peer lacks a piece that only we have.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// How often a JSON progress event is printed.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
+
+/// Downloads one source.
+pub(super) async fn run(job: Arc<Job>, text: String) -> Result<Ended, Failure> {
+    let mut stop = job.stop.clone();
+    let source = tokio::select! {
+        source = source::load(&text, &job.engine) => source?,
+        exit = stop.asked() => return Ok(Ended::Stopped(exit)),
+    };
+    let metadata_only = job.args.list || job.args.torrent_only;
+    let (what, metainfo, tiers) = match source {
+        Source::Torrent(metainfo) if metadata_only => {
+            return hand_over(&job, &metainfo.info, metainfo.raw()).map(|()| Ended::Done);
+        }
+        Source::Torrent(metainfo) => (What::Metainfo(Arc::clone(&metainfo)), Some(metainfo), Vec::new()),
+        Source::Magnet(magnet) => {
+            let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
+            (What::Magnet(magnet), None, tiers)
+        }
+    };
+    let refusal = Arc::new(Mutex::new(None));
+    let torrent = job
+        .engine
+        .add(add(&job, what, metadata_only, &refusal))
+        .await
+        .map_err(|error| add_failure(&text, &error))?;
+    let mut download = Download::new(&job, text, torrent, metainfo, tiers);
+    let ended = download.follow(&mut stop, metadata_only).await;
+    download.meter = None;
+    download.torrent.stop().await;
+    // The selection's refusal knows more than the engine's word for it.
+    let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (ended, refusal) {
+        (Err(_), Some(failure)) => Err(failure),
+        (ended, _) => ended,
+    }
+}
+
+fn add(job: &Arc<Job>, what: What, metadata_only: bool, refusal: &Arc<Mutex<Option<Failure>>>) -> Add {
+    let args = &job.args;
+    Add {
+        rename: args.output.clone(),
+        check: args.check,
+        sequential: args.sequential,
+        allocate: args.allocate.into(),
+        select: (!metadata_only).then(|| select(Arc::clone(job), Arc::clone(refusal))),
+        peers: job.peers.clone(),
+        metadata_only,
+        ..Add::new(what, args.dir.clone())
+    }
+}
+
+/// Chooses the files once they are known, and makes sure that no file is in the way.
+fn select(job: Arc<Job>, refusal: Arc<Mutex<Option<Failure>>>) -> Select {
+    let choose = move |info: &Info| -> Result<Vec<Priority>, Failure> {
+        let chosen = match &job.selection {
+            Some(selection) => selection.choose(info).map_err(|words| {
+                Failure::usage(words).hint("`headwater get --list` shows the files and their numbers")
+            })?,
+            None => vec![true; info.files().len()],
+        };
+        guard::check(&job, info, &chosen)?;
+        Ok(chosen.into_iter().map(|chosen| if chosen { Priority::Normal } else { Priority::Skip }).collect())
+    };
+    Box::new(move |info| {
+        // Looking at files takes a while; other downloads go on meanwhile.
+        tokio::task::block_in_place(|| choose(info)).map_err(|failure| {
+            let words = failure.what.clone();
+            *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            words
+        })
+    })
+}
+
+/// One download under way.
+struct Download<'a> {
+    job: &'a Job,
+    /// The source as the user typed it.
+    text: String,
+    torrent: Torrent,
+    /// Known from the start, unless the source is a link.
+    metainfo: Option<Arc<Metainfo>>,
+    /// The trackers of a link.
+    tiers: Vec<Vec<String>>,
+    meter: Option<Meter>,
+    begun: Instant,
+    /// When the last byte came, or something else was done than waiting.
+    moved: Instant,
+    received: u64,
+    met_anybody: bool,
+    announced: bool,
+    reported: Option<Instant>,
+}
+
+impl<'a> Download<'a> {
+    fn new(
+        job: &'a Job,
+        text: String,
+        torrent: Torrent,
+        metainfo: Option<Arc<Metainfo>>,
+        tiers: Vec<Vec<String>>,
+    ) -> Self {
+        let status = torrent.status();
+        let now = Instant::now();
+        Self {
+            job,
+            text,
+            meter: Some(job.output.meter(&status.name)),
+            received: status.downloaded,
+            torrent,
+            metainfo,
+            tiers,
+            begun: now,
+            moved: now,
+            met_anybody: false,
+            announced: false,
+            reported: None,
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        stop: &mut crate::signals::Stop,
+        metadata_only: bool,
+    ) -> Result<Ended, Failure> {
+        loop {
+            let status = self.torrent.status();
+            if let Some(info) = self.torrent.info().filter(|_| metadata_only) {
+                return hand_over(self.job, &info, &self.enclose(&info)).map(|()| Ended::Done);
+            }
+            self.announce(&status);
+            self.show(&status);
+            match &status.phase {
+                Phase::Failed(halt) => return Err(self.halted(halt)),
+                Phase::Seeding => {
+                    self.complete(&status)?;
+                    return self.linger(stop).await;
+                }
+                Phase::Stopped => return Err(Failure::new(Exit::Other, format!("{} stopped", status.name))),
+                _ => self.check_patience(&status)?,
+            }
+            tokio::select! {
+                exit = stop.asked() => return Ok(Ended::Stopped(exit)),
+                _ = self.torrent.changed() => {}
+                () = tokio::time::sleep(EVENT_EVERY) => {}
+            }
+        }
+    }
+
+    /// Says once what is being fetched, as soon as that is known.
+    fn announce(&mut self, status: &Status) {
+        if self.announced || self.torrent.info().is_none() || status.total == 0 {
+            return;
+        }
+        self.announced = true;
+        if let Some(meter) = &mut self.meter {
+            meter.rename(&status.name);
+        }
+        self.job.output.event(json!({
+            "event": "metadata", "hash": status.hash.to_string(), "name": status.name, "size": status.total,
+        }));
+    }
+
+    fn show(&mut self, status: &Status) {
+        let Some(meter) = &mut self.meter else { return };
+        match &status.phase {
+            Phase::Checking { done, total } => meter.show(*done, *total, "checking what is there"),
+            Phase::Metadata => meter.wait(&waiting(status)),
+            _ => meter.show(status.done, status.total, &rates(status)),
+        }
+        if self.announced && self.reported.is_none_or(|at| at.elapsed() >= EVENT_EVERY) {
+            self.reported = Some(Instant::now());
+            self.job.output.event(json!({
+                "event": "progress", "hash": status.hash.to_string(), "done": status.done, "total": status.total,
+                "down": status.rate_down, "up": status.rate_up, "uploaded": status.uploaded, "peers": status.peers,
+                "seeds": status.seeds, "eta": status.eta.map(|eta| eta.as_secs()),
+            }));
+        }
+    }
+
+    /// Gives up when the user's times are over, or when nobody is there to ask.
+    fn check_patience(&mut self, status: &Status) -> Result<(), Failure> {
+        let args = &self.job.args;
+        self.met_anybody |= status.peers > 0 || status.trackers.iter().any(|tracker| tracker.working);
+        if status.downloaded != self.received || matches!(status.phase, Phase::Checking { .. }) {
+            self.received = status.downloaded;
+            self.moved = Instant::now();
+        }
+        let name = &status.name;
+        if let Some(limit) = args.timeout.filter(|limit| self.begun.elapsed() >= *limit) {
+            return Err(gave_up(
+                &format!("{name} is not complete after {}", duration(limit)),
+                status,
+                "--timeout",
+            ));
+        }
+        if let Some(limit) = args.stall_timeout.filter(|limit| self.moved.elapsed() >= *limit) {
+            return Err(gave_up(
+                &format!("{name} received nothing for {}", duration(limit)),
+                status,
+                "--stall-timeout",
+            ));
+        }
+        let unlimited = args.timeout.is_none() && args.stall_timeout.is_none();
+        let alone = !self.met_anybody || matches!(status.phase, Phase::Metadata);
+        if unlimited && alone && self.moved.elapsed() >= PATIENCE {
+            return Err(nobody(status, PATIENCE));
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, status: &Status) -> Result<(), Failure> {
+        self.meter = None;
+        let (job, elapsed) = (self.job, self.begun.elapsed());
+        let path = self.path(status);
+        job.output.event(json!({
+            "event": "complete", "hash": status.hash.to_string(), "path": path.display().to_string(),
+            "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        }));
+        if job.output.events() {
+            return Ok(());
+        }
+        let torrent = self.kept()?;
+        let folder = if job.args.output.is_some() { path } else { job.args.dir.clone() };
+        job.output.result(format_args!(
+            "{GOOD}Done:{GOOD:#} {} ({} in {}, verified). Keep it alive: headwater seed {} -d {}",
+            clean(&status.name),
+            size(status.total),
+            duration(elapsed),
+            quote(&torrent),
+            quote(&folder),
+        ));
+        Ok(())
+    }
+
+    /// Stays as long as the user wants; else while somebody nearby depends on us alone.
+    async fn linger(&mut self, stop: &mut crate::signals::Stop) -> Result<Ended, Failure> {
+        let args = &self.job.args;
+        let (completed, asked) = (Instant::now(), args.seed_time.is_some() || args.seed_ratio.is_some());
+        if args.seed_time.is_some_and(|time| time.is_zero()) {
+            return Ok(Ended::Done);
+        }
+        let mut meter = None;
+        loop {
+            let status = self.torrent.status();
+            if let Phase::Failed(halt) = &status.phase {
+                return Err(self.halted(halt));
+            }
+            let over = if asked {
+                args.seed_time.is_some_and(|time| completed.elapsed() >= time)
+                    || args.seed_ratio.is_some_and(|ratio| reached(&status, ratio))
+            } else {
+                !status.needed_by_others || completed.elapsed() >= LINGER
+            };
+            if over || self.torrent.has_ended() {
+                return Ok(Ended::Done);
+            }
+            let meter = meter.get_or_insert_with(|| self.job.output.meter(&status.name));
+            let why = if asked { "seeding" } else { "finishing what only we have" };
+            meter.wait(&format!("{why}  {}", rates(&status)));
+            let left = args.seed_time.unwrap_or(LINGER).saturating_sub(completed.elapsed());
+            tokio::select! {
+                exit = stop.asked() => return Ok(Ended::Stopped(exit)),
+                _ = self.torrent.changed() => {}
+                () = tokio::time::sleep(left.min(EVENT_EVERY)) => {}
+            }
+        }
+    }
+
+    fn halted(&self, halt: &Halt) -> Failure {
+        let what = format!("cannot download {}", self.torrent.status().name);
+        halt_failure(&what, halt)
+    }
+
+    /// Where the result is, from the folder the command was run in.
+    fn path(&self, status: &Status) -> PathBuf {
+        let info = self.torrent.info();
+        let name = self.job.args.output.as_deref().or(info.as_ref().map(|info| info.name()));
+        tidy(&self.job.args.dir.join(name.unwrap_or(&status.name)))
+    }
+
+    /// A torrent file that can be seeded from: the user's own, or one kept in the state folder.
+    fn kept(&self) -> Result<PathBuf, Failure> {
+        if let Kind::File(path) = source::kind(&self.text) {
+            return Ok(path.to_owned());
+        }
+        let bytes = match (&self.metainfo, self.torrent.info()) {
+            (Some(metainfo), _) => metainfo.raw().to_vec(),
+            (None, Some(info)) => self.enclose(&info),
+            (None, None) => return Ok(PathBuf::from(&self.text)),
+        };
+        self.job.state.keep_torrent(&self.torrent.hash().to_string(), &bytes)
+    }
+
+    fn enclose(&self, info: &Info) -> Vec<u8> {
+        edit::enclose(info, &Outer { tiers: self.tiers.clone(), ..Outer::default() })
+    }
+}
+
+/// `--list` and `--torrent-only`: what can be done with the torrent alone.
+fn hand_over(job: &Job, info: &Info, bytes: &[u8]) -> Result<(), Failure> {
+    let args = &job.args;
+    if args.list {
+        let files = crate::select::listed(info);
+        if job.output.events() {
+            let files = files
+                .map(|file| json!({ "number": file.number, "path": file.path, "size": file.file.length }));
+            job.output.document(json!({ "name": info.name(), "files": files.collect::<Vec<_>>() }));
+        } else {
+            job.output.result(draw_list(info));
+        }
+        return Ok(());
+    }
+    let name = args.output.clone().unwrap_or_else(|| format!("{}.torrent", info.name()));
+    let path = tidy(&args.dir.join(name));
+    keys::check_free(&path, args.force)?;
+    std::fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
+    crate::config::replace_file(&path, bytes)?;
+    if job.output.events() {
+        job.output
+            .document(json!({ "torrent": path.display().to_string(), "hash": info.wire_hash().to_string() }));
+    } else {
+        job.output.result(format_args!("Wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+fn add_failure(text: &str, error: &AddError) -> Failure {
+    let exit = if matches!(error, AddError::V2Only) { Exit::Invalid } else { Exit::Other };
+    let failure = Failure::new(exit, format!("cannot download {text}")).because(error);
+    match error {
+        AddError::V2Only => {
+            failure.hint("ask its maker for a hybrid torrent: headwater create --format hybrid")
+        }
+        AddError::Duplicate(_) => failure.hint("name it once"),
+        _ => failure,
+    }
+}
+
+/// Whether as many times the size has been uploaded.
+pub(in crate::commands) fn reached(status: &Status, ratio: f64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact bytes")]
+    let (uploaded, total) = (status.uploaded as f64, status.total as f64);
+    uploaded >= ratio * total
+}
+
+/// `./NAME` as `NAME`.
+fn tidy(path: &Path) -> PathBuf {
+    path.strip_prefix(".").unwrap_or(path).to_owned()
+}

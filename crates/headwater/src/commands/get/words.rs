@@ -1,0 +1,73 @@
+//! How a transfer stands, in words.
+
+use std::time::Duration;
+
+use engine::{Status, TrackerStatus};
+
+use crate::failure::{Exit, Failure};
+use crate::units::{duration, part, rate, size};
+
+/// A download: `2.54/4.10 GiB  ↓ 88.1 MiB/s ↑ 12.0 MiB/s  peers 31 (9 seeds)  eta 18s`.
+pub(super) fn rates(status: &Status) -> String {
+    let (part, down, up) = (part(status.done, status.total), rate(status.rate_down), rate(status.rate_up));
+    let mut words = format!("{part}  ↓ {down} ↑ {up}  {}", peers(status));
+    if let Some(eta) = status.eta.filter(|_| status.done < status.total) {
+        words.push_str(&format!("  eta {}", duration(Duration::from_secs(eta.as_secs()))));
+    }
+    words
+}
+
+/// One that only uploads: `↑ 12.0 MiB/s  peers 31 (9 seeds)  sent 4.10 GiB`.
+pub(in crate::commands) fn uploads(status: &Status) -> String {
+    format!("↑ {}  {}  sent {}", rate(status.rate_up), peers(status), size(status.uploaded))
+}
+
+fn peers(status: &Status) -> String {
+    let seeds = if status.seeds == 1 { "1 seed".to_owned() } else { format!("{} seeds", status.seeds) };
+    format!("peers {} ({seeds})", status.peers)
+}
+
+/// What a magnet link waits for.
+pub(super) fn waiting(status: &Status) -> String {
+    match status.metadata {
+        Some((done, total)) => {
+            format!("fetching the file list, {} from {} peers", part(done, total), status.peers)
+        }
+        None if status.peers > 0 => format!("asking {} peers for the file list", status.peers),
+        None => "looking for peers".to_owned(),
+    }
+}
+
+/// A time that the user set is over.
+pub(super) fn gave_up(what: &str, status: &Status, flag: &str) -> Failure {
+    let failure = Failure::new(Exit::Unfinished, what).cause(if status.peers > 0 {
+        format!("{} peers connected", status.peers)
+    } else {
+        tried(&status.trackers)
+    });
+    failure.hint(format!("what arrived is kept: run the same line again to go on, or with a longer {flag}"))
+}
+
+/// Nobody answered at all.
+pub(super) fn nobody(status: &Status, waited: Duration) -> Failure {
+    Failure::new(Exit::Network, format!("no peer answered for {} within {}", status.name, duration(waited)))
+        .cause(tried(&status.trackers))
+        .hint("give a peer you know: --peer HOST:PORT; or wait longer: --timeout 10m")
+}
+
+/// `2 trackers tried: tracker.example.org (connection refused), t2.example.net (no peers)`.
+fn tried(trackers: &[TrackerStatus]) -> String {
+    let each = trackers.iter().map(|tracker| {
+        let host =
+            tracker.url.split("://").nth(1).unwrap_or(&tracker.url).split('/').next().unwrap_or_default();
+        let outcome = tracker.message.clone().unwrap_or_else(|| {
+            if tracker.working { "knows no peer".to_owned() } else { "no reply".to_owned() }
+        });
+        format!("{host} ({outcome})")
+    });
+    match trackers.len() {
+        0 => "the torrent names no tracker".to_owned(),
+        1 => format!("1 tracker tried: {}", each.collect::<String>()),
+        count => format!("{count} trackers tried: {}", each.collect::<Vec<_>>().join(", ")),
+    }
+}

@@ -1,0 +1,126 @@
+//! From network flags to an engine's configuration; and the refusal of what is not supported.
+
+use std::net::{IpAddr, SocketAddr};
+
+use engine::{Config, Families, Listen};
+
+use crate::args::{Encryption, Net, Tls};
+use crate::config::StateDir;
+use crate::failure::{Exit, Failure};
+
+/// An engine's configuration as the flags want it, with limits in bytes per second.
+pub(crate) fn engine_config(
+    net: &Net,
+    state: &StateDir,
+    download_limit: Option<u64>,
+    upload_limit: Option<u64>,
+) -> Result<Config, Failure> {
+    refuse_unsupported(net)?;
+    let mut config = Config::new(state.path().to_owned());
+    config.listen = net.listen.as_deref().map(parse_listen).transpose()?.unwrap_or_default();
+    config.download_limit = download_limit;
+    config.upload_limit = upload_limit;
+    config.allow_local = net.allow_local;
+    config.ca_file.clone_from(&net.ca_file);
+    config.families = match (net.ipv4, net.ipv6) {
+        (true, _) => Families::V4,
+        (_, true) => Families::V6,
+        _ => Families::Both,
+    };
+    if let Some(max) = net.max_peers {
+        config.max_peers = usize::try_from(max).unwrap_or(usize::MAX);
+    }
+    Ok(config)
+}
+
+/// The addresses of `HOST:PORT` texts.
+pub(crate) async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+    let mut found = Vec::new();
+    for peer in peers {
+        let port = peer.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
+            return Err(
+                Failure::usage(format!("`{peer}` is not an address of a peer")).hint("--peer HOST:PORT")
+            );
+        }
+        let addresses = tokio::net::lookup_host(peer).await.map_err(|error| {
+            Failure::new(Exit::Network, format!("no address for the peer {peer}")).because(&error)
+        })?;
+        found.extend(addresses);
+    }
+    Ok(found)
+}
+
+/// What a failing flag's user may do instead.
+pub(crate) fn refuse(flag: &str, hint: &str) -> Failure {
+    Failure::usage(format!("{flag} is not supported")).hint(hint)
+}
+
+/// Refuses the first flag of a list that is set: (is set, flag, hint).
+pub(crate) fn refuse_any(flags: &[(bool, &str, &str)]) -> Result<(), Failure> {
+    flags.iter().find(|(set, ..)| *set).map_or(Ok(()), |(_, flag, hint)| Err(refuse(flag, hint)))
+}
+
+/// Refuses HTTPS flags of the servers.
+pub(crate) fn refuse_tls(tls: &Tls) -> Result<(), Failure> {
+    let hint =
+        "serve with --http behind a web server that speaks HTTPS, and see --trust-proxy of `headwater track`";
+    refuse_any(&[
+        (tls.https.is_some(), "--https", hint),
+        (tls.tls_cert.is_some(), "--tls-cert", hint),
+        (tls.tls_key.is_some(), "--tls-key", hint),
+        (tls.acme.is_some(), "--acme", hint),
+        (tls.tls_self_signed, "--tls-self-signed", hint),
+    ])
+}
+
+fn refuse_unsupported(net: &Net) -> Result<(), Failure> {
+    let insists = matches!(net.encryption, Some(Encryption::Prefer | Encryption::Require));
+    refuse_any(&[
+        (net.no_tcp, "--no-tcp", "peers are reached by TCP alone: leave it out"),
+        (
+            insists,
+            "--encryption prefer or require",
+            "connections are not encrypted: use --encryption off, or leave it out",
+        ),
+        (net.interface.is_some(), "--interface", "bind to the address of the interface: --listen IP:PORT"),
+        (net.proxy.is_some(), "--proxy", "connections are direct: leave it out only if that is acceptable"),
+        (net.blocklist.is_some(), "--blocklist", "block the addresses in the firewall"),
+    ])
+}
+
+/// Reads `PORT`, `:PORT`, `IP:PORT` or `[IP]:PORT`.
+fn parse_listen(text: &str) -> Result<Listen, Failure> {
+    let complaint = || {
+        Failure::usage(format!("`{text}` is no address to listen on"))
+            .hint("--listen :6881 or --listen 127.0.0.1:6881")
+    };
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok(Listen { ip: None, port: Some(port) });
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(Listen { ip: Some(address.ip()), port: Some(address.port()) });
+    }
+    let ip: IpAddr = text.parse().map_err(|_| complaint())?;
+    Ok(Listen { ip: Some(ip), port: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_address_may_lack_either_half() {
+        for (text, ip, port) in [
+            ("6881", None, Some(6881)),
+            (":0", None, Some(0)),
+            ("127.0.0.1:7000", Some("127.0.0.1"), Some(7000)),
+            ("[::1]:7000", Some("::1"), Some(7000)),
+            ("::1", Some("::1"), None),
+        ] {
+            let ip = ip.map(|ip| ip.parse().unwrap());
+            assert_eq!(parse_listen(text).unwrap(), Listen { ip, port }, "{text}");
+        }
+        assert_eq!(parse_listen("nowhere:1").unwrap_err().exit, Exit::Usage);
+    }
+}

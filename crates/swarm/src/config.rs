@@ -1,0 +1,61 @@
+//! What a swarm is given at its start: the torrent, what is here already, and the user's limits.
+//!
+//! Owned by whoever makes the [`Swarm`](crate::Swarm). Plain values; nothing is decided here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metainfo::{Bitfield, Layout, PeerId};
+
+use crate::event::Priority;
+
+/// The user's limits for one torrent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The most connections at a time. 500 is what one torrent can use; more is only memory.
+    pub max_peers: usize,
+    /// How many peers are served at a time; `None`: eight, and more as the upload rate grows.
+    pub upload_slots: Option<usize>,
+    /// Bytes of unverified pieces held in memory. One piece may always be held, however long.
+    pub memory_budget: u64,
+    /// Fetch pieces in order instead of rarest first.
+    pub sequential: bool,
+    /// Our listening port, told to peers; 0: we do not listen.
+    pub listen_port: u16,
+    /// Our name and version, told to peers.
+    pub client: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_peers: 500,
+            upload_slots: None,
+            memory_budget: 64 << 20,
+            sequential: false,
+            listen_port: 0,
+            client: String::from("Headwater"),
+        }
+    }
+}
+
+/// All that a swarm needs to begin.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The geometry of the torrent.
+    pub layout: Arc<Layout>,
+    /// The raw info dictionary, for serving it (BEP 9).
+    pub metadata: Option<Bytes>,
+    /// The pieces that are on disk and verified. One of a wrong length counts as empty.
+    pub have: Bitfield,
+    /// The user's wish for each file in order; files beyond its end are `Normal`.
+    pub priorities: Vec<Priority>,
+    /// The limits.
+    pub config: Config,
+    /// Our own name in this run.
+    pub our_id: PeerId,
+    /// Peers come from trackers and the user only (BEP 27).
+    pub private: bool,
+    /// Seeds every random choice.
+    pub seed: u64,
+}

@@ -1,0 +1,226 @@
+use super::*;
+
+fn full(pieces: u32) -> Bitfield {
+    Bitfield::all(pieces)
+}
+
+#[test]
+fn a_newcomer_hears_what_we_have_and_who_we_are() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1, have: full };
+    let peer = world.connect(Reserved::ours(), true);
+    assert!(world.is_told(peer, &Message::HaveAll));
+    let introduced = world.told(peer, |message| match message {
+        Message::ExtensionHandshake(handshake) => Some(handshake.clone()),
+        _ => None,
+    });
+    assert!(introduced[0].upload_only && introduced[0].request_queue == Some(2000));
+    let plain = world.connect(Reserved::default(), true);
+    assert!(world.is_told(plain, &Message::Bitfield(Bytes::from_static(&[0xff, 0x80]))));
+    assert!(world.told(plain, |_| Some(())).is_empty());
+}
+
+#[test]
+fn who_has_nothing_says_so_only_in_the_fast_extension() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let (fast, plain) =
+        (world.connect(Reserved::ours(), true), world.connect(Reserved::default(), true));
+    assert!(world.is_told(fast, &Message::HaveNone));
+    assert!(world.told(plain, |_| Some(())).is_empty());
+}
+
+// P-02
+#[test]
+fn a_bitfield_that_does_not_fit_ends_the_connection() {
+    for bytes in [&[0xff][..], &[0xff, 0x80, 0], &[0xff, 0xc0]] {
+        let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+        let peer = world.connect(Reserved::ours(), true);
+        world.say(peer, Message::Bitfield(Bytes::copy_from_slice(bytes)));
+        assert!(world.breached(peer), "{bytes:?}");
+    }
+}
+
+// P-02
+#[test]
+fn a_late_or_repeated_bitfield_is_merged_at_most_once_a_second() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let peer = world.connect(Reserved::ours(), true);
+    world.introduce(peer, ExtensionHandshake::default());
+    world.say(peer, Message::Have(8));
+    let pieces = |world: &World| world.swarm.peers().next().unwrap().pieces;
+    for (seconds, bits, known) in [(0, 0x80, 2), (0, 0x40, 2), (2, 0x40, 3), (2, 0x20, 4)] {
+        world.pass(seconds);
+        world.say(peer, Message::Bitfield(Bytes::from(vec![bits, 0])));
+        assert_eq!(pieces(&world), known);
+    }
+    world.pass(2);
+    world.say(peer, Message::HaveAll);
+    assert_eq!((pieces(&world), world.swarm.status().seeds), (9, 1));
+}
+
+// P-03
+#[test]
+fn a_have_beyond_the_torrent_ends_the_connection() {
+    for index in [9, u32::MAX] {
+        let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+        let peer = world.connect(Reserved::ours(), true);
+        world.say(peer, Message::Have(index));
+        assert!(world.breached(peer));
+    }
+}
+
+#[test]
+fn the_fast_extension_is_for_those_who_agreed_on_it() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let peer = world.connect(Reserved::default(), true);
+    world.say(peer, Message::HaveAll);
+    assert!(world.breached(peer));
+}
+
+// P-09
+#[test]
+fn we_do_not_talk_to_ourselves_and_do_not_dial_ourselves_again() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    world.tell(Event::Found { at: vec![addr(77)], by: Source::Tracker });
+    assert_eq!(world.dials(), [addr(77)]);
+    let peer = world.connect_as(OURS, addr(77), Reserved::ours(), false);
+    assert_eq!(world.hung_up(peer), Some(HangUp::Ourselves));
+    world.tell(Event::Gone { peer });
+    world.tell(Event::Found { at: vec![addr(77)], by: Source::Tracker });
+    world.pass(4000);
+    assert!(world.dials().is_empty());
+}
+
+// P-09
+#[test]
+fn one_connection_for_each_peer_id() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let id = PeerId([b'q'; 20]);
+    let first = world.connect_as(id, addr(1), Reserved::ours(), true);
+    let second = world.connect_as(id, addr(2), Reserved::ours(), true);
+    assert_eq!((world.hung_up(first), world.hung_up(second)), (None, Some(HangUp::Duplicate)));
+    assert_eq!(world.swarm.status().peers, 1);
+}
+
+// P-09
+#[test]
+fn of_two_crossing_dials_both_sides_keep_the_same() {
+    // Ours is b"mmm…": the peer "aaa…" is smaller and "zzz…" greater.
+    for (name, keeps_incoming) in [(b'a', true), (b'z', false)] {
+        for incoming_first in [true, false] {
+            let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+            let id = PeerId([name; 20]);
+            let first = world.connect_as(id, addr(1), Reserved::ours(), incoming_first);
+            let second = world.connect_as(id, addr(1), Reserved::ours(), !incoming_first);
+            let dropped = if incoming_first == keeps_incoming { second } else { first };
+            assert_eq!(world.hung_up(dropped), Some(HangUp::Duplicate), "{name} {incoming_first}");
+            assert_eq!(world.swarm.status().peers, 1);
+        }
+    }
+}
+
+#[test]
+fn peers_beyond_the_limit_are_refused_unless_an_idle_one_makes_place() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1, config: { max_peers: 1 } };
+    let first = world.leech(&[]);
+    let second = world.leech(&[]);
+    assert_eq!(world.hung_up(second), Some(HangUp::Crowded));
+    world.pass(61);
+    world.leech(&[]);
+    assert_eq!(world.hung_up(first), Some(HangUp::Crowded));
+    assert_eq!(world.swarm.status().peers, 1);
+}
+
+#[test]
+fn a_seed_leaves_seeds_and_does_not_dial_them_again() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1, have: full };
+    world.tell(Event::Found { at: vec![addr(1)], by: Source::Tracker });
+    world.dials();
+    let seed = world.seed();
+    assert_eq!(world.hung_up(seed), Some(HangUp::Useless));
+    let partial = world.leech(&[1]);
+    world.introduce(partial, ExtensionHandshake { upload_only: true, ..Default::default() });
+    assert_eq!(world.hung_up(partial), Some(HangUp::Useless));
+    world.pass(4000);
+    assert!(world.dials().is_empty());
+}
+
+#[test]
+fn a_leecher_that_completes_leaves_the_seeds_and_keeps_the_others() {
+    let mut world = swarm! { pieces: 3, blocks_per_piece: 1 };
+    let (seed, leech) = (world.open_seed(), world.leech(&[]));
+    world.sends_all(seed);
+    assert_eq!(world.hung_up(seed), Some(HangUp::Useless));
+    assert_eq!(world.hung_up(leech), None);
+    // The other completes too.
+    (0..3).for_each(|piece| world.say(leech, Message::Have(piece)));
+    assert_eq!(world.hung_up(leech), Some(HangUp::Useless));
+}
+
+#[test]
+fn a_silent_peer_is_left_and_dialled_again() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let peer = world.seed();
+    world.pass(149);
+    assert_eq!(world.hung_up(peer), None);
+    world.pass(1);
+    assert_eq!(world.hung_up(peer), Some(HangUp::Silent));
+    world.pass(30);
+    assert_eq!(world.dials(), [addr(1)]);
+}
+
+#[test]
+fn a_quiet_line_is_kept_alive() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let peer = world.leech(&[]);
+    world.pass(99);
+    assert!(!world.is_told(peer, &Message::KeepAlive));
+    world.pass(2);
+    assert!(world.is_told(peer, &Message::KeepAlive));
+}
+
+#[test]
+fn more_addresses_are_asked_for_while_there_are_few() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    world.pass(100);
+    let wants = world.took(|action| matches!(action, Action::WantPeers).then_some(()));
+    assert_eq!(wants.len(), 3);
+}
+
+#[test]
+fn the_addresses_of_a_private_torrent_come_from_its_tracker() {
+    let mut setup = setup(layout(1, 1));
+    setup.private = true;
+    let mut world = World::new(setup);
+    world.tell(Event::Found { at: vec![addr(1)], by: Source::Resume });
+    assert!(world.dials().is_empty());
+    world.tell(Event::Found { at: vec![addr(1)], by: Source::Tracker });
+    assert_eq!(world.dials(), [addr(1)]);
+}
+
+#[test]
+fn a_peer_that_dialled_us_and_told_its_port_is_not_dialled() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let Endpoint::Tcp(mut from) = addr(1);
+    from.set_port(50_000);
+    let peer = world.connect_as(PeerId([1; 20]), Endpoint::Tcp(from), Reserved::ours(), true);
+    world.introduce(peer, ExtensionHandshake { port: Some(6881), ..Default::default() });
+    world.tell(Event::Found { at: vec![addr(1)], by: Source::Tracker });
+    assert!(world.dials().is_empty());
+}
+
+#[test]
+fn the_rarest_piece_and_what_only_we_have_are_known() {
+    let have = |pieces| {
+        let mut have = Bitfield::none(pieces);
+        have.set(0);
+        have
+    };
+    let mut world = swarm! { pieces: 2, blocks_per_piece: 1, have: have };
+    assert!(!world.swarm.needed_by_others());
+    let first = world.leech(&[1]);
+    assert!(world.swarm.needed_by_others());
+    assert_eq!(world.swarm.rarest_copies(), 0);
+    world.say(first, Message::Have(0));
+    assert!(!world.swarm.needed_by_others());
+    assert_eq!(world.swarm.rarest_copies(), 1);
+}

@@ -1,0 +1,57 @@
+//! Headwater beside the programs people already run: real processes, real sockets, real files.
+//!
+//! Run by `cargo xtask interop`, `crowd` and `crash`. Nothing here is linked into the product, and nothing is mocked:
+//! a program that is missing is named and the run fails.
+
+mod clients;
+mod crash;
+mod creators;
+mod crowd;
+mod matrix;
+mod watch;
+mod world;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+pub use world::inside_namespace;
+
+/// What every run needs to know of the machine.
+pub struct Setup {
+    /// The `headwater` binary under test.
+    pub headwater: PathBuf,
+    /// A Python interpreter that has the `libtorrent` wheel.
+    pub python: PathBuf,
+    /// The `fixtures` folder of npm's `webtorrent-fixtures`.
+    pub fixtures: PathBuf,
+    /// The folder of this crate: its scripts lie there.
+    pub scripts: PathBuf,
+}
+
+/// What a run may end with: a sentence for a person.
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// Creators and clients: the hashes other creators give, then every client in both directions over both trackers.
+///
+/// `words` narrow the matrix down to the cells whose titles have all of them; then the creators are left out.
+pub fn interop(setup: &Setup, words: &[&str]) -> Outcome {
+    world::require(&["transmission-daemon", "transmission-remote", "aria2c", "opentracker", "mktorrent"])?;
+    world::require_path(&setup.python, "a virtual environment with the libtorrent wheel")?;
+    world::require_path(&setup.fixtures, "npm's webtorrent-fixtures")?;
+    if words.is_empty() {
+        creators::run(setup)?;
+    }
+    matrix::run(setup, words)
+}
+
+/// A crowd of five downloaders behind one slow origin that is killed half way, on `payload` (a file or a folder).
+///
+/// `None` makes a file of 4 GiB + 1 byte.
+pub fn crowd(setup: &Setup, payload: Option<PathBuf>) -> Outcome {
+    crowd::run(setup, payload)
+}
+
+/// `kill -9` in the middle of a download, then the same command again.
+pub fn crash(setup: &Setup) -> Outcome {
+    crash::run(setup)
+}

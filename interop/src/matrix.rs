@@ -1,0 +1,201 @@
+//! Every foreign client in both directions over both trackers, then all of them in one swarm.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::clients::{Client, OTHERS, PATIENCE, Peer, Task};
+use crate::world::{Process, World, fingerprint, output};
+use crate::{Outcome, Setup};
+
+/// The port both trackers listen on.
+const TRACKER_PORT: u16 = 6969;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tracker {
+    Headwater,
+    Opentracker,
+}
+
+/// A payload with its torrent.
+struct Release {
+    torrent: PathBuf,
+    /// The folder that holds the payload.
+    folder: PathBuf,
+    name: &'static str,
+}
+
+pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
+    let mut failures = Vec::new();
+    let wanted = |title: &str| words.iter().all(|word| title.to_lowercase().contains(&word.to_lowercase()));
+    for tracker in [Tracker::Headwater, Tracker::Opentracker] {
+        for client in OTHERS {
+            for they_seed in [false, true] {
+                let title = if they_seed {
+                    format!("{client:?} -> Headwater over {tracker:?}")
+                } else {
+                    format!("Headwater -> {client:?} over {tracker:?}")
+                };
+                if wanted(&title) {
+                    report(&title, &mut failures, || cell(setup, tracker, client, they_seed));
+                }
+            }
+        }
+        let title = format!("mixed swarm of four over {tracker:?}");
+        if wanted(&title) {
+            report(&title, &mut failures, || mixed(setup, tracker));
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} failed: {}", failures.len(), failures.join("; ")).into())
+    }
+}
+
+fn report(title: &str, failures: &mut Vec<String>, run: impl FnOnce() -> Outcome) {
+    let start = Instant::now();
+    let outcome = run();
+    let seconds = start.elapsed().as_secs_f32();
+    match outcome {
+        Ok(()) => say(&format!("ok    {title} ({seconds:.1} s)")),
+        Err(error) => {
+            say(&format!("FAIL  {title} ({seconds:.1} s): {error}"));
+            failures.push(title.to_owned());
+        }
+    }
+}
+
+/// One seed, one downloader; the file must be right in the end.
+fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool) -> Outcome {
+    let mut world = World::new()?;
+    let at = world.address();
+    let release = if they_seed { single_file(setup, &world, at)? } else { tree(setup, &world, at)? };
+    let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
+    let (seed, leech) = if they_seed { (client, Client::Headwater) } else { (Client::Headwater, client) };
+    let mut origin = start(setup, &mut world, seed, &release, "seed", true)?;
+    origin.complete()?;
+    let mut downloader = start(setup, &mut world, leech, &release, "leech", false)?;
+    downloader.complete()?;
+    same(&release, &downloader.folder)
+}
+
+/// Our origin and one downloader of each kind; all end with the file.
+fn mixed(setup: &Setup, tracker: Tracker) -> Outcome {
+    let mut world = World::new()?;
+    let at = world.address();
+    let release = tree(setup, &world, at)?;
+    let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
+    let mut origin = start(setup, &mut world, Client::Headwater, &release, "origin", true)?;
+    origin.complete()?;
+    let mut peers = Vec::new();
+    for client in [Client::Headwater, Client::Transmission, Client::Aria2, Client::Libtorrent] {
+        peers.push(start(setup, &mut world, client, &release, "mixed", false)?);
+    }
+    for peer in &mut peers {
+        peer.complete()?;
+        same(&release, &peer.folder)?;
+    }
+    Ok(())
+}
+
+/// A client at an address of its own; a downloader gets an empty folder.
+fn start(
+    setup: &Setup,
+    world: &mut World,
+    client: Client,
+    release: &Release,
+    role: &str,
+    seed: bool,
+) -> Result<Peer, Box<dyn std::error::Error>> {
+    let folder = if seed { release.folder.clone() } else { world.folder(&format!("fetched-{client:?}"))? };
+    let address = world.address();
+    client.start(setup, world, &Task { role, torrent: &release.torrent, folder: &folder, address, seed })
+}
+
+fn same(release: &Release, folder: &Path) -> Outcome {
+    let (want, got) =
+        (fingerprint(&release.folder.join(release.name))?, fingerprint(&folder.join(release.name))?);
+    if want == got { Ok(()) } else { Err(format!("the files differ: SHA-256 {want} became {got}").into()) }
+}
+
+fn start_tracker(
+    setup: &Setup,
+    world: &World,
+    tracker: Tracker,
+    at: Ipv4Addr,
+    release: &Release,
+) -> Result<Process, Box<dyn std::error::Error>> {
+    let mut command = match tracker {
+        Tracker::Headwater => {
+            let mut command = Command::new(&setup.headwater);
+            command.args(["track", "--interval", "10s", "--http", &format!("{at}:{TRACKER_PORT}")]);
+            command
+        }
+        Tracker::Opentracker => {
+            let list = world.path("whitelist");
+            let hash = output(
+                Command::new(&setup.headwater).arg("show").arg(&release.torrent).args(["--field", "v1"]),
+            )?;
+            fs::write(&list, format!("{}\n", hash.trim().to_uppercase()))?;
+            let mut command = Command::new("opentracker");
+            command
+                .args(["-i", &at.to_string(), "-p", &TRACKER_PORT.to_string(), "-u", "root", "-w"])
+                .arg(list);
+            command
+        }
+    };
+    let mut process = world.start("tracker", &mut command)?;
+    process
+        .wait_until("listening", PATIENCE, |_| std::net::TcpStream::connect((at, TRACKER_PORT)).is_ok())?;
+    Ok(process)
+}
+
+/// 24 MiB in one file: what other clients can seed from our data, since it needs no padding files.
+fn single_file(setup: &Setup, world: &World, at: Ipv4Addr) -> Result<Release, Box<dyn std::error::Error>> {
+    let folder = world.folder("payload")?;
+    fs::write(folder.join("film.bin"), noise(24 << 20))?;
+    create(setup, world, folder, "film.bin", at)
+}
+
+/// A folder of files of many sizes, empty ones included.
+fn tree(setup: &Setup, world: &World, at: Ipv4Addr) -> Result<Release, Box<dyn std::error::Error>> {
+    let folder = world.folder("payload")?;
+    for (index, size) in [0, 1, 16_384, 100_000, 1 << 20, 5_000_001, 12_345_678].into_iter().enumerate() {
+        let sub = world.folder(&format!("payload/tree/d{}", index % 3))?;
+        fs::write(sub.join(format!("f{index}")), noise(size))?;
+    }
+    create(setup, world, folder, "tree", at)
+}
+
+fn create(
+    setup: &Setup,
+    world: &World,
+    folder: PathBuf,
+    name: &'static str,
+    at: Ipv4Addr,
+) -> Result<Release, Box<dyn std::error::Error>> {
+    let torrent = world.path(&format!("{name}.torrent"));
+    let url = format!("http://{at}:{TRACKER_PORT}/announce");
+    output(
+        Command::new(&setup.headwater)
+            .arg("create")
+            .arg(folder.join(name))
+            .args(["-t", &url, "-o"])
+            .arg(&torrent),
+    )?;
+    Ok(Release { torrent, folder, name })
+}
+
+fn noise(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    fastrand::Rng::with_seed(size as u64).fill(&mut bytes);
+    bytes
+}
+
+#[expect(clippy::print_stdout, reason = "the run's report is its product")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,30 @@
+//! `cargo xtask interop|crowd|crash`: Headwater as a whole beside other programs, in a network namespace.
+
+use std::path::PathBuf;
+
+use crate::step::{Outcome, cargo, root};
+
+/// Builds the release binary, enters a namespace, and runs the named chore.
+pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
+    let root = root();
+    cargo(&["build", "--release", "--package", "headwater"])?;
+    let others = root.join("target/interop");
+    let setup = interop::Setup {
+        headwater: named("HEADWATER_BINARY").unwrap_or_else(|| root.join("target/release/headwater")),
+        python: named("HEADWATER_PYTHON").unwrap_or_else(|| others.join("venv/bin/python")),
+        fixtures: named("HEADWATER_FIXTURES")
+            .unwrap_or_else(|| others.join("node_modules/webtorrent-fixtures/fixtures")),
+        scripts: root.join("interop"),
+    };
+    let outcome = interop::inside_namespace().and_then(|()| match chore {
+        "crowd" => interop::crowd(&setup, arguments.first().map(PathBuf::from)),
+        "crash" => interop::crash(&setup),
+        _ => interop::interop(&setup, arguments),
+    });
+    outcome.map_err(|error| format!("{chore}: {error}"))
+}
+
+/// A path from the environment, for programs that lie elsewhere.
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
