@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::{fs, iter};
 
+use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use metainfo::InfoHash;
+use sha2::{Digest, Sha256};
 use storage::resume::Resume;
 use tempfile::TempDir;
 
@@ -23,15 +25,52 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     lock.with_extension("hwr")
 });
 
-fuzz_target!(|data: &[u8]| {
-    fs::write(&*FILE, data).expect("the state cannot be written");
+/// A file as it may lie there.
+#[derive(Arbitrary, Debug)]
+enum Content {
+    Bytes(Vec<u8>),
+    /// Good checksums over any content, so that what stands behind them is reached (`docs/formats.md`).
+    Records {
+        pieces: u16,
+        records: Vec<(u8, Vec<u8>)>,
+        tail: Vec<u8>,
+    },
+}
+
+fuzz_target!(|content: Content| {
+    fs::write(&*FILE, bytes(content)).expect("the state cannot be written");
     if let Ok(resume) = open() {
         resume.totals();
     }
 });
 
+const HASH: InfoHash = InfoHash([1; 20]);
+
+fn bytes(content: Content) -> Vec<u8> {
+    let (pieces, records, tail) = match content {
+        Content::Bytes(bytes) => return bytes,
+        Content::Records { pieces, records, tail } => (pieces, records, tail),
+    };
+    let mut out =
+        [b"HWRESUME".as_slice(), &1u32.to_le_bytes(), &HASH.0, &u32::from(pieces).to_le_bytes()].concat();
+    out.extend(check(&out));
+    for (kind, payload) in records {
+        let length = u32::try_from(payload.len()).expect("inputs are short").to_le_bytes();
+        let checked = [&[kind % 8], length.as_slice(), &payload].concat();
+        out.extend(b"\xf5rec");
+        out.extend(&checked);
+        out.extend(check(&checked));
+    }
+    out.extend(tail);
+    out
+}
+
+fn check(bytes: &[u8]) -> Vec<u8> {
+    Sha256::digest(bytes)[..8].to_vec()
+}
+
 fn open() -> Result<Resume, storage::StorageError> {
-    Resume::open(STATE.path(), InfoHash([1; 20]), STATE.path(), None)
+    Resume::open(STATE.path(), HASH, STATE.path(), None)
 }
 
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {

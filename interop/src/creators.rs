@@ -107,10 +107,12 @@ fn ours(
     field(setup, &torrent, kind)
 }
 
-fn field(setup: &Setup, torrent: &Path, kind: &str) -> Result<String, Box<dyn std::error::Error>> {
-    Ok(output(Command::new(&setup.headwater).arg("show").arg(torrent).args(["--field", kind]))?
-        .trim()
-        .to_owned())
+/// What `show --json` says of a torrent under this key.
+pub(crate) fn field(setup: &Setup, torrent: &Path, key: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let text = output(Command::new(&setup.headwater).args(["--json", "show"]).arg(torrent))?;
+    let shown: serde_json::Value = serde_json::from_str(&text)?;
+    let value = shown.get(key).and_then(|value| value.as_str());
+    value.map(str::to_owned).ok_or_else(|| format!("`show` says nothing of {key}").into())
 }
 
 fn libtorrent(

@@ -1,5 +1,9 @@
 //! Every foreign client in both directions over both trackers, then all of them in one swarm.
+//!
+//! Transmission 3.00 refuses every hybrid torrent, and aria2 1.36 computes a wrong hash for it (whoever made it), so these two are
+//! given v1 torrents; libtorrent is given hybrids.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -7,6 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::clients::{Client, OTHERS, PATIENCE, Peer, Task};
+use crate::creators::field;
 use crate::world::{Process, World, fingerprint, output};
 use crate::{Outcome, Setup};
 
@@ -24,7 +29,7 @@ struct Release {
     torrent: PathBuf,
     /// The folder that holds the payload.
     folder: PathBuf,
-    name: &'static str,
+    name: OsString,
 }
 
 pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
@@ -72,7 +77,12 @@ fn report(title: &str, failures: &mut Vec<String>, run: impl FnOnce() -> Outcome
 fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool) -> Outcome {
     let mut world = World::new()?;
     let at = world.address();
-    let release = if they_seed { single_file(setup, &world, at)? } else { tree(setup, &world, at)? };
+    let release = match (client, they_seed) {
+        (Client::Libtorrent, true) => single_file(setup, &world, at, "hybrid")?,
+        (Client::Libtorrent, false) => tree(setup, &world, at, "hybrid")?,
+        (_, true) => single_file(setup, &world, at, "v1")?,
+        (_, false) => tree(setup, &world, at, "v1")?,
+    };
     let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
     let (seed, leech) = if they_seed { (client, Client::Headwater) } else { (Client::Headwater, client) };
     let mut origin = start(setup, &mut world, seed, &release, "seed", true)?;
@@ -86,7 +96,7 @@ fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool) -> Out
 fn mixed(setup: &Setup, tracker: Tracker) -> Outcome {
     let mut world = World::new()?;
     let at = world.address();
-    let release = tree(setup, &world, at)?;
+    let release = tree(setup, &world, at, "v1")?;
     let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
     let mut origin = start(setup, &mut world, Client::Headwater, &release, "origin", true)?;
     origin.complete()?;
@@ -117,7 +127,7 @@ fn start(
 
 fn same(release: &Release, folder: &Path) -> Outcome {
     let (want, got) =
-        (fingerprint(&release.folder.join(release.name))?, fingerprint(&folder.join(release.name))?);
+        (fingerprint(&release.folder.join(&release.name))?, fingerprint(&folder.join(&release.name))?);
     if want == got { Ok(()) } else { Err(format!("the files differ: SHA-256 {want} became {got}").into()) }
 }
 
@@ -135,15 +145,15 @@ fn start_tracker(
             command
         }
         Tracker::Opentracker => {
-            let list = world.path("whitelist");
-            let hash = output(
-                Command::new(&setup.headwater).arg("show").arg(&release.torrent).args(["--field", "v1"]),
-            )?;
-            fs::write(&list, format!("{}\n", hash.trim().to_uppercase()))?;
+            // It changes its root to a folder and gives up its privileges before it reads the list.
+            let root = world.folder("opentracker")?;
+            let hash = field(setup, &release.torrent, "v1")?;
+            fs::write(root.join("allowed"), format!("{hash}\n"))?;
+            world.open_to_all()?;
             let mut command = Command::new("opentracker");
             command
-                .args(["-i", &at.to_string(), "-p", &TRACKER_PORT.to_string(), "-u", "root", "-w"])
-                .arg(list);
+                .args(["-i", &at.to_string(), "-p", &TRACKER_PORT.to_string(), "-w", "/allowed", "-d"])
+                .arg(root);
             command
         }
     };
@@ -154,39 +164,50 @@ fn start_tracker(
 }
 
 /// 24 MiB in one file: what other clients can seed from our data, since it needs no padding files.
-fn single_file(setup: &Setup, world: &World, at: Ipv4Addr) -> Result<Release, Box<dyn std::error::Error>> {
+fn single_file(
+    setup: &Setup,
+    world: &World,
+    at: Ipv4Addr,
+    format: &str,
+) -> Result<Release, Box<dyn std::error::Error>> {
     let folder = world.folder("payload")?;
     fs::write(folder.join("film.bin"), noise(24 << 20))?;
-    create(setup, world, folder, "film.bin", at)
+    create(setup, world, &folder.join("film.bin"), format, at)
 }
 
 /// A folder of files of many sizes, empty ones included.
-fn tree(setup: &Setup, world: &World, at: Ipv4Addr) -> Result<Release, Box<dyn std::error::Error>> {
+fn tree(
+    setup: &Setup,
+    world: &World,
+    at: Ipv4Addr,
+    format: &str,
+) -> Result<Release, Box<dyn std::error::Error>> {
     let folder = world.folder("payload")?;
     for (index, size) in [0, 1, 16_384, 100_000, 1 << 20, 5_000_001, 12_345_678].into_iter().enumerate() {
         let sub = world.folder(&format!("payload/tree/d{}", index % 3))?;
         fs::write(sub.join(format!("f{index}")), noise(size))?;
     }
-    create(setup, world, folder, "tree", at)
+    create(setup, world, &folder.join("tree"), format, at)
 }
 
 fn create(
     setup: &Setup,
     world: &World,
-    folder: PathBuf,
-    name: &'static str,
+    payload: &Path,
+    format: &str,
     at: Ipv4Addr,
 ) -> Result<Release, Box<dyn std::error::Error>> {
-    let torrent = world.path(&format!("{name}.torrent"));
+    let torrent = world.path("release.torrent");
     let url = format!("http://{at}:{TRACKER_PORT}/announce");
     output(
         Command::new(&setup.headwater)
             .arg("create")
-            .arg(folder.join(name))
-            .args(["-t", &url, "-o"])
+            .arg(payload)
+            .args(["--format", format, "-t", &url, "-o"])
             .arg(&torrent),
     )?;
-    Ok(Release { torrent, folder, name })
+    let (folder, name) = payload.parent().zip(payload.file_name()).ok_or("the payload has no name")?;
+    Ok(Release { torrent, folder: folder.to_owned(), name: name.to_owned() })
 }
 
 fn noise(size: usize) -> Vec<u8> {

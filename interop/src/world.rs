@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -86,6 +87,11 @@ impl World {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Lets programs that gave up their privileges look into the world.
+    pub(crate) fn open_to_all(&self) -> io::Result<()> {
+        fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o755))
     }
 
     /// An address nobody in this world uses yet.

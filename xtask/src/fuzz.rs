@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: decoders and the swarm fed by a fuzzer, through `cargo-fuzz` and the nightly toolchain.
 //!
-//! The targets are in `fuzz/`, one file each. What it finds lies in `fuzz/artifacts`, what it learnt in `fuzz/corpus`.
+//! The targets are in `fuzz/`, one file each. Each begins from the examples in `fuzz/seeds`, if it has some. What it finds lies
+//! in `fuzz/artifacts`, what it learnt in `fuzz/corpus`.
 
 use std::fs;
 use std::process::Command;
@@ -16,8 +17,8 @@ const SMOKE_SECONDS: u32 = 10;
 /// How long one input may take: any longer is a finding.
 const INPUT_SECONDS: u32 = 10;
 
-/// How much memory a target may use, in MiB: any more is a finding. The fuzzer itself needs most of it.
-const MEMORY: u32 = 1024;
+/// How much memory a target may use, in MiB: any more is a finding. Most of it is the fuzzer's and the address sanitiser's own.
+const MEMORY: u32 = 2048;
 
 /// Runs the targets that the arguments name.
 pub(crate) fn run(arguments: &[&str]) -> Outcome {
@@ -50,7 +51,13 @@ pub(crate) fn smoke() -> Outcome {
 }
 
 fn fuzz(target: &str, seconds: u32) -> Outcome {
-    let mut command = cargo_fuzz(&["run", target, "--"]);
+    let (learnt, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+    fs::create_dir_all(root().join(&learnt)).map_err(|error| format!("{learnt}: {error}"))?;
+    let mut command = cargo_fuzz(&["run", target, &learnt]);
+    if root().join(&seeds).is_dir() {
+        command.arg(seeds);
+    }
+    command.arg("--");
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-timeout={INPUT_SECONDS}"));
     command.arg(format!("-rss_limit_mb={MEMORY}"));

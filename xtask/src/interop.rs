@@ -4,13 +4,18 @@ use std::path::PathBuf;
 
 use crate::step::{Outcome, cargo, root};
 
-/// Builds the release binary, enters a namespace, and runs the named chore.
+/// Builds the release binary (unless `HEADWATER_BINARY` names one), enters a namespace, and runs the named chore.
 pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
     let root = root();
-    cargo(&["build", "--release", "--package", "headwater"])?;
+    let headwater = if let Some(binary) = named("HEADWATER_BINARY") {
+        binary
+    } else {
+        cargo(&["build", "--release", "--package", "headwater"])?;
+        root.join("target/release/headwater")
+    };
     let others = root.join("target/interop");
     let setup = interop::Setup {
-        headwater: named("HEADWATER_BINARY").unwrap_or_else(|| root.join("target/release/headwater")),
+        headwater,
         python: named("HEADWATER_PYTHON").unwrap_or_else(|| others.join("venv/bin/python")),
         fixtures: named("HEADWATER_FIXTURES")
             .unwrap_or_else(|| others.join("node_modules/webtorrent-fixtures/fixtures")),

@@ -35,12 +35,12 @@ fn is_global_v6(ip: Ipv6Addr) -> bool {
 
 /// The IPv4 address that an IPv6 address stands for.
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = ip.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    match (a, b) {
-        (0, 0) if (c, d, e) == (0, 0, 0) && (f == 0xffff || (f == 0 && g != 0)) => Some(join(g, h)),
-        (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => Some(join(g, h)),
-        (0x2002, _) => Some(join(b, c)),
+    let segments = ip.segments();
+    let at = |n: usize| Ipv4Addr::from(u32::from(segments[n]) << 16 | u32::from(segments[n + 1]));
+    match segments {
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(at(6)),
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => Some(at(6)),
+        [0x2002, ..] => Some(at(1)),
         _ => None,
     }
 }

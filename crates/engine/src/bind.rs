@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::config::{Families, Listen};
 use crate::error::StartError;
 
-/// The ports BitTorrent clients traditionally listen on, tried in order (BEP 3).
+/// The ports that BEP 3 names, tried in order.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 
 /// Connections the system may hold for us before we accept them.
@@ -24,8 +24,9 @@ const TRIES: usize = 16;
 /// Listens as configured; all sockets have the same port.
 pub(crate) fn listen(listen: Listen, families: Families) -> Result<(Vec<TcpListener>, u16), StartError> {
     let ips = match listen.ip {
-        Some(ip) => vec![ip],
-        None => [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+        // The systems' own default is that `::` stands for both families.
+        Some(ip) if ip != IpAddr::V6(Ipv6Addr::UNSPECIFIED) => vec![ip],
+        _ => [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
             .into_iter()
             .filter(|&ip| families.allow(ip))
             .collect(),

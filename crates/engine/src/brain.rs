@@ -13,7 +13,7 @@ use crate::status::Status;
 #[derive(Debug)]
 pub(crate) enum Brain {
     /// A magnet link whose torrent is unknown.
-    Fetch(MetadataFetch),
+    Fetch(Box<MetadataFetch>),
     /// A torrent.
     Swarm(Box<Swarm>),
 }
@@ -67,7 +67,7 @@ impl Brain {
                 (status.peers, status.seeds) = (count(now.peers), count(now.seeds));
                 status.metadata = None;
                 status.eta = now.wanted_left.checked_div(now.rate_down).map(Duration::from_secs);
-                status.needed_by_others = now.peers > 0 && now.seeds == 0;
+                status.needed_by_others = swarm.needed_by_others();
             }
         }
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use metainfo::PeerId;
+use rustix::process::{Resource, getrlimit};
 use storage::Disk;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -23,8 +24,12 @@ const HALF_OPEN: usize = 100;
 /// Banned addresses remembered, about 1 MiB. Whoever has more addresses than that is not stopped by a list.
 const MAX_BANS: usize = 10_000;
 
-/// Threads that hash, read and write: one for each core, and at least two, so that one slow read does not stop the rest.
+/// Disk threads on a machine of one core; otherwise one for each core. One slow read must not stop the rest.
 const MIN_DISK_THREADS: usize = 2;
+
+/// Descriptors that are no connections: at most 256 open files, 256 handshakes under way, and 64 for everything else.
+/// Half of what most systems grant.
+const HEADROOM: usize = 576;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ impl Context {
             http: Http::new(&config),
             download: Bucket::new(start, config.download_limit),
             upload: Bucket::new(start, config.upload_limit),
-            connections: Arc::new(Semaphore::new(config.max_peers)),
+            connections: Arc::new(Semaphore::new(config.max_peers.min(descriptors()))),
             half_open: Semaphore::new(HALF_OPEN),
             buffers: Arc::default(),
             bans: watch::Sender::default(),
@@ -77,6 +82,12 @@ impl Context {
     pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
         self.bans.borrow().contains(&ip.to_canonical())
     }
+}
+
+/// How many descriptors the system leaves to connections.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).saturating_sub(HEADROOM)
 }
 
 /// A peer id of our own, good for one torrent in one run (BEP 20).

@@ -75,7 +75,7 @@ const PEER_ORDERS: usize = 256;
 /// How long a stopping torrent waits for its trackers to hear of it.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// A running BitTorrent engine. Dropping it stops it without waiting; [`Engine::stop`] waits.
+/// A running engine. Dropping it stops it without waiting; [`Engine::stop`] waits.
 #[derive(Debug)]
 pub struct Engine {
     context: Arc<Context>,

@@ -2,7 +2,7 @@
 //!
 //! Owned by the listen task. Which torrent that is, is the session's business; the answer to the handshake is the peer task's.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{self, AbortHandle, JoinSet};
 use wire::Handshake;
 
 use crate::bind;
@@ -21,10 +21,13 @@ use crate::context::Context;
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Unfinished handshakes of one address, loopback apart (P-08). Peers behind one address seldom come in a crowd.
-const UNFINISHED_PER_ADDRESS: u32 = 8;
+const UNFINISHED_PER_ADDRESS: usize = 8;
 
 /// Rest after the system refused to accept: it is out of descriptors, and asking again at once would spin.
 const REST: Duration = Duration::from_millis(100);
+
+/// Unfinished handshakes together. When there are more, the oldest gives way: an honest one takes a round trip (P-07).
+const UNFINISHED: usize = 256;
 
 /// A connection through its first half of the handshake.
 #[derive(Debug)]
@@ -43,25 +46,23 @@ pub(crate) async fn run(context: Arc<Context>, listener: TcpListener, session: m
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) if !context.is_banned(from.ip()) => {
-                    // Without a free place the connection is closed at once: the peer will try others.
-                    let Ok(place) = context.connections.clone().try_acquire_owned() else { continue };
-                    if unfinished.enter(from.ip()) {
-                        handshakes.spawn(greet(stream, from, place));
-                    }
+                Ok((stream, from)) if !context.is_banned(from.ip()) && unfinished.has_room(from.ip()) => {
+                    let task = handshakes.spawn(greet(context.clone(), stream, from));
+                    unfinished.enter(from.ip(), task);
                 }
-                Ok(_) => {}
+                Ok((_, from)) => tracing::debug!(%from, "refused"),
                 Err(error) => {
                     tracing::warn!(%error, "accepting connections");
                     tokio::time::sleep(REST).await;
                 }
             },
-            Some(greeted) = handshakes.join_next(), if !handshakes.is_empty() => {
-                let Ok((from, incoming)) = greeted else { continue };
-                unfinished.leave(from.ip());
-                match incoming {
-                    Ok(incoming) => if session.send(incoming).await.is_err() { return },
-                    Err(error) => tracing::debug!(%from, %error, "handshake"),
+            Some(greeted) = handshakes.join_next_with_id(), if !handshakes.is_empty() => {
+                let id = greeted.as_ref().map_or_else(task::JoinError::id, |(id, _)| *id);
+                unfinished.leave(id);
+                match greeted {
+                    Ok((_, Ok(incoming))) => if session.send(incoming).await.is_err() { return },
+                    Ok((_, Err(error))) => tracing::debug!(%error, "handshake"),
+                    Err(error) => tracing::debug!(%error, "handshake given up"),
                 }
             }
             () = session.closed() => return,
@@ -69,15 +70,12 @@ pub(crate) async fn run(context: Arc<Context>, listener: TcpListener, session: m
     }
 }
 
-async fn greet(
-    mut stream: TcpStream,
-    from: SocketAddr,
-    place: OwnedSemaphorePermit,
-) -> (SocketAddr, io::Result<Incoming>) {
+async fn greet(context: Arc<Context>, mut stream: TcpStream, from: SocketAddr) -> io::Result<Incoming> {
     bind::prepare(&stream);
-    let incoming =
-        read_handshake(&mut stream).await.map(|handshake| Incoming { stream, from, handshake, place });
-    (from, incoming)
+    let handshake = read_handshake(&mut stream).await?;
+    // Without a free place the connection is closed: the peer will try others.
+    let place = context.connections.clone().try_acquire_owned().map_err(io::Error::other)?;
+    Ok(Incoming { stream, from, handshake, place })
 }
 
 /// Reads a peer's handshake; what cannot become one is refused at its first wrong byte.
@@ -99,25 +97,28 @@ pub(crate) async fn read_handshake(stream: &mut (impl AsyncRead + Unpin)) -> io:
     tokio::time::timeout(HANDSHAKE, reading).await?
 }
 
-/// How many handshakes each address has not finished.
+/// The handshakes that are not finished, oldest first.
 #[derive(Debug, Default)]
-struct Unfinished(HashMap<IpAddr, u32>);
+struct Unfinished(VecDeque<(IpAddr, AbortHandle)>);
 
 impl Unfinished {
-    fn enter(&mut self, ip: IpAddr) -> bool {
-        let count = self.0.entry(ip).or_default();
-        let room = *count < UNFINISHED_PER_ADDRESS || ip.to_canonical().is_loopback();
-        *count += u32::from(room);
-        room
+    /// Whether an address may have one more (P-08).
+    fn has_room(&self, ip: IpAddr) -> bool {
+        let others = || self.0.iter().filter(|(other, _)| *other == ip).count();
+        ip.to_canonical().is_loopback() || others() < UNFINISHED_PER_ADDRESS
     }
 
-    fn leave(&mut self, ip: IpAddr) {
-        if let Some(count) = self.0.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&ip);
-            }
+    fn enter(&mut self, ip: IpAddr, task: AbortHandle) {
+        self.0.push_back((ip, task));
+        if self.0.len() > UNFINISHED
+            && let Some((_, oldest)) = self.0.pop_front()
+        {
+            oldest.abort();
         }
+    }
+
+    fn leave(&mut self, id: task::Id) {
+        self.0.retain(|(_, task)| task.id() != id);
     }
 }
 
@@ -129,14 +130,33 @@ mod tests {
     use super::*;
 
     // P-08
-    #[test]
-    fn one_address_may_have_eight_unfinished_handshakes_but_loopback_any_number() {
+    #[tokio::test]
+    async fn one_address_may_have_eight_unfinished_handshakes_but_loopback_any_number() {
         let mut unfinished = Unfinished::default();
-        let ip = "198.51.100.7".parse().unwrap();
-        assert_eq!((0..20).filter(|_| unfinished.enter(ip)).count(), 8);
-        unfinished.leave(ip);
-        assert!(unfinished.enter(ip) && !unfinished.enter(ip));
-        assert!((0..20).all(|_| unfinished.enter("::1".parse().unwrap())));
+        let mut tasks = JoinSet::new();
+        let mut enter = |unfinished: &mut Unfinished, ip: &str| {
+            let ip = ip.parse().unwrap();
+            let room = unfinished.has_room(ip);
+            room.then(|| unfinished.enter(ip, tasks.spawn(std::future::pending::<()>())));
+            room
+        };
+        assert_eq!((0..20).filter(|_| enter(&mut unfinished, "198.51.100.7")).count(), 8);
+        assert!((0..20).all(|_| enter(&mut unfinished, "::1")));
+        let first = unfinished.0[0].1.id();
+        unfinished.leave(first);
+        assert!(enter(&mut unfinished, "198.51.100.7") && !enter(&mut unfinished, "198.51.100.7"));
+    }
+
+    // P-07
+    #[tokio::test]
+    async fn among_too_many_unfinished_handshakes_the_oldest_gives_way() {
+        let mut unfinished = Unfinished::default();
+        let mut tasks = JoinSet::new();
+        for _ in 0..=UNFINISHED {
+            unfinished.enter("::1".parse().unwrap(), tasks.spawn(std::future::pending::<()>()));
+        }
+        assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+        assert_eq!(unfinished.0.len(), UNFINISHED);
     }
 
     // P-07

@@ -35,7 +35,7 @@ pub(crate) struct Outbox {
 struct Block {
     header: Bytes,
     data: Bytes,
-    block: BlockRef,
+    of: BlockRef,
 }
 
 impl Outbox {
@@ -58,7 +58,7 @@ impl Outbox {
         for &block in run {
             let length = data.len().min(block.length() as usize);
             let block =
-                Block { header: headers.split_to(HEADER).freeze(), data: data.split_to(length), block };
+                Block { header: headers.split_to(HEADER).freeze(), data: data.split_to(length), of: block };
             self.block_bytes += block.data.len();
             self.blocks.push_back(block);
         }
@@ -110,9 +110,9 @@ impl Outbox {
             }
         }
         while written > 0
-            && let Some(Block { mut header, mut data, block }) = self.blocks.pop_front()
+            && let Some(Block { mut header, mut data, of }) = self.blocks.pop_front()
         {
-            served(block);
+            served(of);
             self.block_bytes -= data.len();
             let from_header = written.min(header.len());
             header.advance(from_header);

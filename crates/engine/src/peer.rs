@@ -188,13 +188,13 @@ impl Peer {
                 self.serve(data);
                 Ok(())
             }
-            ready = readable(&self.reader, receive), if reads => {
-                ready?;
+            waited = readable(&self.reader, receive), if reads => {
+                waited?;
                 let Ok(most) = receive else { return Ok(()) };
                 self.read(most).await
             }
-            ready = writable(&self.writer, send), if writes => {
-                ready?;
+            waited = writable(&self.writer, send), if writes => {
+                waited?;
                 let Ok(most) = send else { return Ok(()) };
                 self.write(most).await
             }
@@ -342,7 +342,10 @@ async fn finished(reading: &mut Option<Reading>) -> Option<Result<Bytes, Storage
 async fn readable(reader: &OwnedReadHalf, allowance: Result<usize, Instant>) -> io::Result<()> {
     match allowance {
         Ok(_) => reader.readable().await,
-        Err(later) => Ok(sleep_until(later).await),
+        Err(later) => {
+            sleep_until(later).await;
+            Ok(())
+        }
     }
 }
 
@@ -350,7 +353,10 @@ async fn readable(reader: &OwnedReadHalf, allowance: Result<usize, Instant>) -> 
 async fn writable(writer: &OwnedWriteHalf, allowance: Result<usize, Instant>) -> io::Result<()> {
     match allowance {
         Ok(_) => writer.writable().await,
-        Err(later) => Ok(sleep_until(later).await),
+        Err(later) => {
+            sleep_until(later).await;
+            Ok(())
+        }
     }
 }
 
@@ -378,4 +384,64 @@ async fn write_once(writer: &mut OwnedWriteHalf, slices: &[IoSlice<'_>]) -> Resu
         Poll::Pending => Poll::Ready(None),
     });
     polled.await.transpose().map_err(End::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use metainfo::{InfoHash, PeerId};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::context::Context;
+    use crate::limits::Bucket;
+
+    /// A peer task over a real socket, the other end of it, and the torrent's inbox.
+    async fn connected(
+        dir: &std::path::Path,
+    ) -> (Peer, TcpStream, mpsc::Sender<Vec<Order>>, mpsc::Receiver<Input>) {
+        let context = Arc::new(Context::new(Config::new(dir.to_owned()), 1).await.unwrap());
+        let (sender, inbox) = mpsc::channel(8);
+        let now = Instant::now();
+        let home = Arc::new(Home {
+            wire_hash: InfoHash([1; 20]),
+            peer_id: PeerId([2; 20]),
+            inbox: sender,
+            files: OnceLock::new(),
+            download: Bucket::new(now, None),
+            upload: Bucket::new(now, None),
+            context,
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (ours, theirs) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let place = home.context.connections.clone().try_acquire_owned().unwrap();
+        let (orders, queue) = mpsc::channel(8);
+        (Peer::new(PeerKey(1), home, ours.unwrap(), place, queue), theirs.unwrap().0, orders, inbox)
+    }
+
+    // P-06
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_nothing_for_a_minute_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (peer, _theirs, orders, mut inbox) = connected(dir.path()).await;
+        let much = Message::Bitfield(vec![0; 64 << 20].into());
+        orders.try_send(vec![Order::Say(much)]).unwrap();
+        let begin = Instant::now();
+        peer.run().await;
+        assert!(begin.elapsed() >= STALL);
+        let Some(Input::Events(events)) = inbox.recv().await else { panic!("no events") };
+        assert!(matches!(events[..], [Event::Gone { peer: PeerKey(1) }]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_peer_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (peer, _theirs, orders, _inbox) = connected(dir.path()).await;
+        orders.try_send(vec![Order::Say(Message::Interested)]).unwrap();
+        let idle = tokio::time::timeout(10 * STALL, peer.run()).await;
+        assert!(idle.is_err());
+    }
 }

@@ -145,3 +145,21 @@ impl From<StorageError> for Halt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn halt(kind: io::ErrorKind) -> Halt {
+        StorageError::Io { doing: "write", path: "film".into(), source: kind.into() }.into()
+    }
+
+    #[test]
+    fn a_halt_says_what_the_user_can_do_about_it() {
+        assert!(matches!(halt(io::ErrorKind::StorageFull), Halt::DiskFull(_)));
+        assert!(matches!(halt(io::ErrorKind::PermissionDenied), Halt::Permission(_)));
+        assert!(matches!(halt(io::ErrorKind::InvalidInput), Halt::Storage(_)));
+    }
+}

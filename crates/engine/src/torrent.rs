@@ -3,13 +3,15 @@
 //! Owned by its own task, which owns everything about the torrent. The loop in [`Torrent::drive`] decides nothing: events
 //! go into the swarm and the announcer, and what they want done is done.
 
+mod turn;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::announce::{self as tracker, Announce, AnnounceEvent, Announcer, PeerFormat};
+use ::announce::{self as tracker, Announcer};
 use bytes::Bytes;
-use metainfo::{Bitfield, FileIndex, Info, InfoHashes, Magnet, PeerAddr};
-use swarm::{Action, Endpoint, Event, MetadataFetch, Priority, Setup, Source, Swarm};
+use metainfo::{Bitfield, Info, InfoHashes, Magnet, PeerAddr};
+use swarm::{Endpoint, Event, MetadataFetch, Priority, Setup, Source, Swarm};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
@@ -18,14 +20,11 @@ use crate::config::{Add, What};
 use crate::context::Context;
 use crate::handle::Command;
 use crate::outside::{Home, Input, Outside};
-use crate::publish::{self, Publisher};
+use crate::publish::Publisher;
 use crate::save::Saver;
 use crate::start::{self, Place};
 use crate::status::{Halt, Phase, Status};
-use crate::{FAREWELL, TORRENT_INBOX, announce, bind};
-
-/// What `left` says while the torrent's length is unknown: anything but 0, which would make us a seed.
-const LEFT_UNKNOWN: u64 = 16 * 1024;
+use crate::{FAREWELL, TORRENT_INBOX, bind};
 
 /// What a torrent task begins with.
 pub(crate) struct Start {
@@ -57,6 +56,8 @@ struct Torrent {
     /// The announcer has said its last word.
     announced: bool,
     saver: Saver,
+    /// Commands that came before there was a swarm to obey them.
+    early: Vec<Command>,
     /// What the user wants of each file.
     wishes: Vec<Priority>,
     halt: Option<Arc<Halt>>,
@@ -86,6 +87,7 @@ pub(crate) async fn run(start: Start) {
         announcer: None,
         announced: false,
         saver: Saver::default(),
+        early: Vec::new(),
         wishes: Vec::new(),
         halt: None,
     };
@@ -140,7 +142,7 @@ impl Torrent {
         }
         let (our_id, seed) = (self.outside.home.peer_id, self.rng.u64(..));
         let fetch = MetadataFetch::new(self.now(), self.hashes, self.swarm_config(), our_id, seed);
-        let mut brain = Brain::Fetch(fetch);
+        let mut brain = Brain::Fetch(Box::new(fetch));
         self.start_announcing(false);
         self.name_peers(&mut brain, magnet.peers.clone());
         match self.drive(&mut brain).await {
@@ -179,7 +181,7 @@ impl Torrent {
             let publisher = &mut self.publisher;
             publisher.phase(Phase::Checking { done: 0, total });
             let show = |done| publisher.phase(Phase::Checking { done, total });
-            let stopped = stopped(&mut self.commands);
+            let stopped = stopped(&mut self.commands, &mut self.early);
             if !start::check(&context, &files, &suspects, show, stopped).await? {
                 return Ok(None);
             }
@@ -216,6 +218,10 @@ impl Torrent {
             self.start_announcing(complete);
         }
         self.name_peers(&mut brain, Vec::new());
+        for command in std::mem::take(&mut self.early) {
+            self.obey(command, &mut brain);
+        }
+        self.note_partial_seed(&brain);
         self.show(&brain);
         brain
     }
@@ -278,192 +284,6 @@ impl Torrent {
         }
     }
 
-    fn take_in(&mut self, now: Duration, input: Input, brain: &mut Brain) {
-        self.publisher.touch();
-        match input {
-            Input::Events(events) => events.into_iter().for_each(|event| self.event(now, event, brain)),
-            Input::Joined(joined) => {
-                let connected = self.outside.joined(joined);
-                brain.handle(now, connected);
-            }
-            Input::Incoming(incoming) => self.outside.accept(incoming),
-            Input::Committed { event, halt } => {
-                self.outside.commits -= 1;
-                if let Event::Committed { piece, .. } = event {
-                    let size = self.info.get().map_or(0, |info| info.layout().piece_size(piece));
-                    self.saver.touch(now, size);
-                }
-                self.halt = halt.map(Arc::new).or(self.halt.take());
-                brain.handle(now, event);
-            }
-            Input::Announced { tracker, result } => {
-                if let Some(announcer) = &mut self.announcer {
-                    announcer.handle(now, tracker::Event::Replied { tracker, result });
-                }
-            }
-            Input::Named(at) => found(now, brain, at, Source::User),
-            Input::Saved(resume) => self.saver.saved(*resume),
-        }
-    }
-
-    fn event(&mut self, now: Duration, event: Event, brain: &mut Brain) {
-        match event {
-            // A peer whose end is known already is not mourned twice.
-            Event::Gone { peer } if !self.outside.gone(peer) => return,
-            Event::Lost { piece } => {
-                if let Some(files) = self.outside.home.files.get() {
-                    files.lost(piece);
-                    self.saver.touch(now, 0);
-                }
-            }
-            _ => {}
-        }
-        brain.handle(now, event);
-    }
-
-    fn obey(&mut self, command: Command, brain: &mut Brain) {
-        let now = self.now();
-        self.publisher.touch();
-        match command {
-            Command::Priorities(wishes) => self.wish(now, wishes, brain),
-            Command::Sequential(sequential) => brain.handle(now, Event::SetSequential(sequential)),
-            Command::Limits { download, upload } => {
-                let home = &self.outside.home;
-                home.download.set(tokio::time::Instant::now(), download);
-                home.upload.set(tokio::time::Instant::now(), upload);
-            }
-            Command::Peers(at) => found(now, brain, at, Source::User),
-            Command::Pause => brain.handle(now, Event::Pause),
-            Command::Resume => {
-                self.halt = None;
-                brain.handle(now, Event::Resume);
-            }
-            Command::Stop => {}
-        }
-    }
-
-    fn wish(&mut self, now: Duration, wishes: Vec<Priority>, brain: &mut Brain) {
-        for (file, &priority) in (0..).zip(&wishes) {
-            brain.handle(now, Event::SetPriority { file: FileIndex(file), priority });
-        }
-        self.wishes = wishes;
-    }
-
-    /// Whatever is due by the clock.
-    fn tick(&mut self, now: Duration, brain: &mut Brain) {
-        if brain.next_deadline().is_some_and(|deadline| deadline <= now) {
-            brain.handle(now, Event::Tick);
-        }
-        if let Some(announcer) = &mut self.announcer
-            && announcer.next_deadline().is_some_and(|deadline| deadline <= now)
-        {
-            announcer.handle(now, tracker::Event::Tick);
-        }
-        let totals = self.totals(brain);
-        self.saver.tick(now, &self.outside.home, totals);
-        if self.publisher.is_due(now) || !self.phase(brain).same_step(&self.publisher.current().phase) {
-            self.show(brain);
-        }
-    }
-
-    /// When something is due by the clock.
-    fn deadline(&self, brain: &Brain) -> Option<Duration> {
-        let announcer = self.announcer.as_ref().and_then(Announcer::next_deadline);
-        [brain.next_deadline(), announcer, self.saver.deadline(), self.publisher.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Does all that the swarm and the announcer want done.
-    fn perform(&mut self, brain: &mut Brain) {
-        loop {
-            while let Some(action) = brain.next_action() {
-                match action {
-                    Action::Complete => self.completed(brain),
-                    Action::WantPeers => {
-                        let now = self.now();
-                        if let Some(announcer) = &mut self.announcer {
-                            announcer.handle(now, tracker::Event::WantPeers);
-                        }
-                    }
-                    action => self.outside.perform(action),
-                }
-            }
-            if !self.perform_announces(brain) {
-                break;
-            }
-        }
-        self.outside.flush();
-    }
-
-    /// Does what the announcer wants; `true` if the swarm was told something by it.
-    fn perform_announces(&mut self, brain: &mut Brain) -> bool {
-        let mut told = false;
-        while let Some(action) = self.announcer.as_mut().and_then(Announcer::next_action) {
-            match action {
-                tracker::Action::Announce { tracker, url, event, tracker_id, numwant } => {
-                    let typed = self.add.trackers.iter().flatten().any(|typed| *typed == url);
-                    let announce = self.words(brain, event, tracker_id, numwant);
-                    let home = self.outside.home.clone();
-                    self.outside.tasks.spawn(announce::run(home, tracker, url, typed, announce));
-                }
-                tracker::Action::Peers(at) => {
-                    found(self.now(), brain, at, Source::Tracker);
-                    told = true;
-                }
-                tracker::Action::ExternalIp(ip) => tracing::debug!(%ip, "seen by a tracker as"),
-                tracker::Action::Done => self.announced = true,
-            }
-        }
-        told
-    }
-
-    /// What an announce says of us: payload bytes of this run (BEP 3).
-    fn words(
-        &self,
-        brain: &Brain,
-        event: Option<AnnounceEvent>,
-        tracker_id: Option<Vec<u8>>,
-        numwant: u32,
-    ) -> Announce {
-        let home = &self.outside.home;
-        let (uploaded, downloaded, left) = match brain {
-            Brain::Swarm(swarm) => {
-                let status = swarm.status();
-                (status.uploaded, status.downloaded, status.left)
-            }
-            Brain::Fetch(_) => (0, 0, LEFT_UNKNOWN),
-        };
-        Announce {
-            info_hash: home.wire_hash,
-            peer_id: home.peer_id,
-            port: home.context.port,
-            uploaded,
-            downloaded,
-            left,
-            event,
-            numwant: Some(numwant),
-            key: Some(u32::from_be_bytes(*home.peer_id.0.last_chunk().unwrap_or(&[0; 4]))),
-            tracker_id,
-            format: PeerFormat::Compact,
-        }
-    }
-
-    fn completed(&mut self, brain: &Brain) {
-        let now = self.now();
-        let whole = matches!(brain, Brain::Swarm(swarm) if swarm.status().left == 0);
-        if let Some(announcer) = &mut self.announcer {
-            announcer.handle(
-                now,
-                if whole { tracker::Event::Completed } else { tracker::Event::PartialSeed(true) },
-            );
-        }
-        if let Some(files) = self.outside.home.files.get() {
-            start::finish(&self.outside.home.context, files, &self.wishes);
-        }
-    }
-
     fn start_announcing(&mut self, complete: bool) {
         let mut tiers = self.add.trackers.clone();
         match &self.add.what {
@@ -504,43 +324,6 @@ impl Torrent {
         }
     }
 
-    fn totals(&self, brain: &Brain) -> storage::resume::Totals {
-        let (uploaded, downloaded) = match brain {
-            Brain::Swarm(swarm) => (swarm.status().uploaded, swarm.status().downloaded),
-            Brain::Fetch(_) => (0, 0),
-        };
-        self.saver.totals(uploaded, downloaded)
-    }
-
-    fn phase(&self, brain: &Brain) -> Phase {
-        match (&self.halt, brain) {
-            (Some(halt), _) => Phase::Failed(halt.clone()),
-            (None, Brain::Fetch(_)) => Phase::Metadata,
-            (None, Brain::Swarm(swarm)) => match swarm.status() {
-                status if status.paused => Phase::Paused,
-                status if status.complete => Phase::Seeding,
-                _ => Phase::Downloading,
-            },
-        }
-    }
-
-    /// Publishes the status.
-    fn show(&mut self, brain: &Brain) {
-        let now = self.now();
-        let mut status = Status::clone(&self.publisher.current());
-        status.phase = self.phase(brain);
-        if let Some(announcer) = &self.announcer {
-            status.trackers = publish::trackers(now, announcer);
-        }
-        brain.describe(&mut status);
-        let totals = self.totals(brain);
-        (status.uploaded, status.downloaded) = (totals.uploaded, totals.downloaded);
-        if let Some(info) = self.info.get() {
-            info.name().clone_into(&mut status.name);
-        }
-        self.publisher.publish(now, status);
-    }
-
     fn now(&self) -> Duration {
         self.outside.home.context.start.elapsed()
     }
@@ -556,11 +339,12 @@ fn found(now: Duration, brain: &mut Brain, at: Vec<std::net::SocketAddr>, by: So
     }
 }
 
-/// Waits for the command to stop; other commands have no meaning yet.
-async fn stopped(commands: &mut mpsc::Receiver<Command>) {
+/// Waits for the command to stop; other commands are kept for later.
+async fn stopped(commands: &mut mpsc::Receiver<Command>, early: &mut Vec<Command>) {
     while let Some(command) = commands.recv().await {
-        if matches!(command, Command::Stop) {
-            return;
+        match command {
+            Command::Stop => return,
+            command => early.push(command),
         }
     }
 }

@@ -205,3 +205,19 @@ async fn one_torrent_cannot_be_added_twice_nor_used_by_two_engines_in_one_folder
     first.stop().await;
     assert!(matches!(first.status().phase, Phase::Stopped));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_one_torrent_is_shown_and_leaves_the_others_running() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let one = content(origin.path(), "one", &[("", 300_000)], &[]);
+    let other = content(origin.path(), "other", &[("", 300_001)], &[]);
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    a.add(seed(&one, origin.path())).await.unwrap();
+    let select: engine::Select = Box::new(|_| panic!("a defect"));
+    let mut crashing = b.add(Add { select: Some(select), ..get(&other, target.path(), &a) }).await.unwrap();
+    let crashed = |halt: &Halt| matches!(halt, Halt::Crashed);
+    until(&mut crashing, "crashed", |status| matches!(&status.phase, Phase::Failed(halt) if crashed(halt)))
+        .await;
+    let mut getting = b.add(get(&one, target.path(), &a)).await.unwrap();
+    complete(&mut getting).await;
+}

@@ -16,11 +16,12 @@ pub(crate) use files::{Create, Edit, FormatArg, HashArg, Magnet, Show, ShowWhat,
 pub(crate) use serve::{Publish, Tls, Track};
 pub(crate) use transfer::{Encryption, Get, Net, Seed};
 
-/// Publishes files over BitTorrent, and fetches them.
-///
-/// The people who download share what they have while they download, so a publisher's server carries less.
+/// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "headwater", version, styles = STYLES, disable_help_flag = true, max_term_width = 110)]
+#[command(about = "Publishes files over BitTorrent, and fetches them")]
+#[command(long_about = "Publishes files over BitTorrent, and fetches them.\n\n\
+    The people who download share what they have while they download, so a publisher's server carries less.")]
 #[command(
     after_long_help = "Every flag can also be set in the environment: --limit-rate is HEADWATER_LIMIT_RATE.\n\
     Exit codes: 0 done, 1 other, 2 usage, 3 not found, 4 not a valid torrent, 5 data differ, 6 network, \

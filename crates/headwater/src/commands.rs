@@ -62,9 +62,15 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Seed(args) => block_on(seed::run(context, &args)),
         Command::Track(args) => block_on(track::run(context, &args)),
         Command::Publish(args) => block_on(publish::run(context, &args)),
-        Command::Completions { shell } => shell::completions(output, shell),
+        Command::Completions { shell } => {
+            shell::completions(output, shell);
+            Ok(Exit::Done)
+        }
         Command::Man { dir, force } => shell::man(output, &dir, force),
-        Command::Version => shell::version(output),
+        Command::Version => {
+            shell::version(output);
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -7,14 +7,15 @@ mod meter;
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::MultiProgress;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 
 pub(crate) use meter::Meter;
 
@@ -104,17 +105,22 @@ impl Output {
         self.remember(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
 
-    /// The result as one JSON document.
-    pub(crate) fn document(&self, value: Value) {
-        self.bytes(format!("{}\n", with_schema(value)).as_bytes());
+    /// The result as one JSON document, written as it is made: a torrent of many files is long.
+    pub(crate) fn document(&self, value: impl Serialize) {
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let versioned = Versioned { schema: SCHEMA, value };
+        let written = serde_json::to_writer(&mut stdout, &versioned).map_err(io::Error::from);
+        self.remember(written.and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush()));
     }
 
     /// One event of a running command, if it reports by events.
     pub(crate) fn event(&self, value: Value) {
         if self.events() {
-            let first = !self.shared.begun.swap(true, Ordering::Relaxed);
-            let value = if first { with_schema(value) } else { value };
-            self.bytes(format!("{value}\n").as_bytes());
+            if self.shared.begun.swap(true, Ordering::Relaxed) {
+                self.bytes(format!("{value}\n").as_bytes());
+            } else {
+                self.document(value);
+            }
         }
     }
 
@@ -185,6 +191,14 @@ impl Output {
     }
 }
 
+/// A document with the version of its keys.
+#[derive(Serialize)]
+struct Versioned<T> {
+    schema: u64,
+    #[serde(flatten)]
+    value: T,
+}
+
 /// A log line on its way to stderr: printed whole, above the progress bars.
 pub(crate) struct Log {
     output: Output,
@@ -223,14 +237,6 @@ pub(crate) fn quote(path: &Path) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
-}
-
-fn with_schema(value: Value) -> Value {
-    let Value::Object(fields) = value else { return value };
-    let mut all = Map::new();
-    all.insert("schema".to_owned(), SCHEMA.into());
-    all.extend(fields);
-    Value::Object(all)
 }
 
 #[cfg(test)]

@@ -65,7 +65,9 @@ impl Selection {
             if met.is_empty() {
                 return Err(format!("no file of {} matches `{text}`", info.name()));
             }
-            met.into_iter().for_each(|index| chosen[index] = true);
+            for index in met {
+                chosen[index] = true;
+            }
         }
         Ok(chosen)
     }

@@ -88,7 +88,7 @@ pub(crate) fn size(bytes: u64) -> String {
     match (divisor, bytes) {
         (1, 1) => "1 byte".to_owned(),
         (1, _) => format!("{bytes} bytes"),
-        _ if bytes % divisor == 0 => format!("{} {unit}", count(bytes / divisor)),
+        _ if bytes.is_multiple_of(divisor) => format!("{} {unit}", count(bytes / divisor)),
         _ => format!("{:.2} {unit}", ratio(bytes, divisor)),
     }
 }
@@ -128,7 +128,7 @@ pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

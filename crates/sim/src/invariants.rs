@@ -95,7 +95,8 @@ impl Watch {
             let progress = node.record.last_progress.unwrap_or_default().as_secs_f64();
             return Some(format!("peer {} never completed; last progress at {progress:.1} s", node.name));
         }
-        nodes.iter().filter(|node| node.plan.honest()).find_map(|node| wasteful(script, node))
+        let mut honest = nodes.iter().filter(|node| node.plan.honest());
+        honest.find_map(|node| wasteful(script, node)).or_else(|| wasteful_together(nodes))
     }
 
     fn cover(&mut self, piece: u32) {
@@ -108,17 +109,35 @@ impl Watch {
 /// A poisoner must be banned when so many bad pieces can be explained by it alone (P-10).
 const BAD_PIECES: usize = 2;
 
-/// Blocks come twice when a cancel crosses them. That may be one in ten of a torrent, …
+/// Blocks come twice when a cancel crosses them. That may be one in ten of what the torrent holds, …
 const WASTE_SHARE: u64 = 10;
 
-/// … and in the end game of a small one a pipeline more, as deep as the first for a new peer.
-const WASTE_PIPELINE: u64 = 64 * BLOCK as u64;
+/// … and in the end game, which may be all of a small torrent, some pipelines more: two as deep as the first of a new peer for the
+/// unluckiest node, half of one for all nodes on average.
+const WORST_WASTE: u64 = 128 * BLOCK as u64;
+const MEAN_WASTE: u64 = 32 * BLOCK as u64;
 
 fn wasteful(script: &Script, node: &Node) -> Option<String> {
+    let bound = lives(node) * (script.layout.content_length() / WASTE_SHARE + WORST_WASTE);
+    let (waste, received) = (waste(node), node.record.received);
+    (waste > bound).then(|| format!("peer {} wasted {waste} of {received} bytes received", node.name))
+}
+
+fn wasteful_together(nodes: &[Node]) -> Option<String> {
+    let honest = || nodes.iter().filter(|node| node.plan.honest());
+    let wasted: u64 = honest().map(waste).sum();
+    let received: u64 = honest().map(|node| node.record.received).sum();
+    let bound = received / WASTE_SHARE + honest().map(lives).sum::<u64>() * MEAN_WASTE;
+    (wasted > bound).then(|| format!("all peers together wasted {wasted} of {received} bytes received"))
+}
+
+/// A node that left begins again, and its unfinished pieces with it.
+fn lives(node: &Node) -> u64 {
+    u64::from(node.record.lives_lost + 1)
+}
+
+/// Payload received that was neither stored, nor bad, nor without room on the disk.
+fn waste(node: &Node) -> u64 {
     let record = &node.record;
-    // A node that left begins again, and its unfinished pieces with it.
-    let lives = u64::from(record.lives_lost + 1);
-    let bound = lives * (script.layout.content_length() / WASTE_SHARE + WASTE_PIPELINE);
-    let waste = record.received.saturating_sub(record.committed + record.refused);
-    (waste > bound).then(|| format!("peer {} wasted {waste} of {} bytes received", node.name, record.received))
+    record.received.saturating_sub(record.committed + record.refused)
 }

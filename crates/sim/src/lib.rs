@@ -127,7 +127,7 @@ fn failure_line(case: &str, seed: u64, what: &str) -> String {
     if case.is_empty() {
         format!("seed {seed}: {what}; rerun: cargo xtask sim {seed}")
     } else {
-        format!("seed {seed}: {what}; rerun: cargo test --package sim {case}")
+        format!("case {case}, seed {seed}: {what}; rerun: cargo test --package sim --test cases")
     }
 }
 

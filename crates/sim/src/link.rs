@@ -292,9 +292,11 @@ mod tests {
     fn a_connection_waits_when_its_window_is_full() {
         let (mut network, key) = network(0.0);
         for _ in 0..2 {
-            blocks().into_iter().for_each(|block| network.queue_block(key, block));
+            for block in blocks() {
+                network.queue_block(key, block);
+            }
         }
-        let mut send = |network: &mut Network| {
+        let send = |network: &mut Network| {
             let started = network.start_block(0).is_some();
             network.finish_block(0);
             started

@@ -80,9 +80,14 @@ impl Blame {
     }
 
     /// A piece was bad. Who is to be banned for it.
-    pub(crate) fn bad(&mut self, piece: u32, digests: Vec<Digest>, senders: Vec<Option<PeerKey>>) -> Vec<Person> {
+    pub(crate) fn bad(
+        &mut self,
+        piece: u32,
+        digests: Vec<Digest>,
+        senders: Vec<Option<PeerKey>>,
+    ) -> Vec<Person> {
         let mut verdict = Vec::new();
-        if let Some(person) = only_one(&senders).and_then(|peer| self.people.get(&peer).copied()) {
+        if let Some(person) = self.only_one(&senders) {
             let count = self.alone.entry(person).or_default();
             *count += 1;
             if *count >= MAX_ALONE && self.banned.insert(person) {
@@ -114,6 +119,13 @@ impl Blame {
         liars.filter(|&liar| self.banned.insert(liar)).collect()
     }
 
+    /// Who sent every block that anyone sent, over one connection or several, if it was one person.
+    pub(crate) fn only_one(&self, senders: &[Option<PeerKey>]) -> Option<Person> {
+        let mut people = senders.iter().flatten().map(|sender| self.people.get(sender));
+        let first = *people.next()??;
+        people.all(|person| person == Some(&first)).then_some(first)
+    }
+
     /// Nothing about this piece matters any more.
     fn forget(&mut self, piece: u32) -> Vec<Copy> {
         let copies = self.copies.remove(&piece).unwrap_or_default();
@@ -142,8 +154,10 @@ impl Blame {
 
     /// Whether the peer sent part of a bad copy.
     fn is_tainted(&self, piece: u32, peer: PeerKey) -> bool {
-        let copies = self.copies.get(&piece);
-        copies.is_some_and(|copies| copies.iter().any(|copy| copy.senders.contains(&Some(peer))))
+        let person = self.people.get(&peer);
+        let mut senders =
+            self.copies.get(&piece).into_iter().flatten().flat_map(|copy| copy.senders.iter().flatten());
+        senders.any(|sender| self.people.get(sender) == person)
     }
 
     pub(crate) fn has_retries(&self) -> bool {
@@ -158,13 +172,6 @@ impl Blame {
     pub(crate) fn is_banned_address(&self, ip: IpAddr) -> bool {
         self.banned.contains(&Person { ip, id: None })
     }
-}
-
-/// The peer that sent every block that was sent, if it was one.
-pub(crate) fn only_one(senders: &[Option<PeerKey>]) -> Option<PeerKey> {
-    let mut senders = senders.iter().flatten();
-    let first = *senders.next()?;
-    senders.all(|&sender| sender == first).then_some(first)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::{Endpoint, Source};
+use crate::peers::ip;
 
 /// Addresses kept: the peer list of libtorrent, four answers of a large tracker.
 const MAX_CANDIDATES: usize = 3000;
@@ -37,6 +38,8 @@ const AFTER_LEAVING: Duration = Duration::from_secs(20);
 pub(crate) enum Ended {
     /// It was good while it lasted.
     Left,
+    /// It did not last, as with a failed dial.
+    LeftSoon,
     /// It broke a rule, or there was no place: not soon.
     Unwelcome,
     /// It has nothing for us and wants nothing, as long as we are complete.
@@ -103,7 +106,9 @@ impl Candidates {
     fn make_place(&mut self, urgent: bool) -> bool {
         let last = self.waiting.last().copied();
         let worst = last.filter(|(_, _, at)| {
-            self.known.get(at).is_some_and(|candidate| !candidate.by_user && (urgent || candidate.failures > 0))
+            self.known
+                .get(at)
+                .is_some_and(|candidate| !candidate.by_user && (urgent || candidate.failures > 0))
         });
         worst.is_some_and(|(_, _, at)| self.forget(at))
     }
@@ -131,7 +136,9 @@ impl Candidates {
 
     /// A dial came to nothing.
     pub(crate) fn failed(&mut self, now: Duration, at: Endpoint, rng: &mut fastrand::Rng) {
-        let Some(candidate) = self.known.get_mut(&at).filter(|known| known.state == State::Dialing) else { return };
+        let Some(candidate) = self.known.get_mut(&at).filter(|known| known.state == State::Dialing) else {
+            return;
+        };
         candidate.failures += 1;
         let (failures, by_user) = (candidate.failures, candidate.by_user);
         if failures >= MAX_FAILURES && !by_user {
@@ -139,8 +146,7 @@ impl Candidates {
             return;
         }
         let base = if by_user { USER_BACK_OFF } else { BACK_OFF };
-        let wait = (base * 2u32.pow((failures - 1).min(8))).min(MAX_BACK_OFF);
-        self.wait(now, at, wait, rng);
+        self.wait(now, at, back_off(base, failures), rng);
     }
 
     /// A peer is connected that can be dialled at `at`.
@@ -148,7 +154,7 @@ impl Candidates {
         let Some(at) = canonical(at) else { return };
         if self.known.len() < MAX_CANDIDATES || self.known.contains_key(&at) {
             let fresh = Candidate { state: State::Useless, failures: 0, by_user: false };
-            self.known.entry(at).or_insert(fresh).failures = 0;
+            self.known.entry(at).or_insert(fresh);
             self.set(at, State::Connected);
         }
     }
@@ -156,11 +162,31 @@ impl Candidates {
     /// That connection ended.
     pub(crate) fn ended(&mut self, now: Duration, at: Endpoint, why: Ended, rng: &mut fastrand::Rng) {
         let Some(at) = canonical(at).filter(|at| self.known.contains_key(at)) else { return };
+        if why == Ended::Left
+            && let Some(known) = self.known.get_mut(&at)
+        {
+            known.failures = 0;
+        }
         match why {
             Ended::Left => self.wait(now, at, AFTER_LEAVING, rng),
+            Ended::LeftSoon => {
+                let failures = self.known.get_mut(&at).map_or(0, |known| {
+                    known.failures += 1;
+                    known.failures
+                });
+                self.wait(now, at, back_off(AFTER_LEAVING, failures), rng);
+            }
             Ended::Unwelcome => self.wait(now, at, MAX_BACK_OFF, rng),
             Ended::Useless => self.set(at, State::Useless),
             Ended::Never => self.set(at, State::Never),
+        }
+    }
+
+    /// Nobody at this address is to be dialled again.
+    pub(crate) fn ban(&mut self, banned: std::net::IpAddr) {
+        let there: Vec<Endpoint> = self.known.keys().copied().filter(|&at| ip(at) == banned).collect();
+        for at in there {
+            self.set(at, State::Never);
         }
     }
 
@@ -185,9 +211,10 @@ impl Candidates {
     /// Addresses that another swarm of the same torrent should know; those being dialled only if the user named them.
     pub(crate) fn worth_telling(&self) -> impl Iterator<Item = (Endpoint, Source)> + '_ {
         let idle = |state| matches!(state, State::Waiting(..) | State::Useless);
-        self.known.iter().filter(move |(_, known)| idle(known.state) || known.by_user).map(|(&at, known)| {
-            (at, if known.by_user { Source::User } else { Source::Tracker })
-        })
+        self.known
+            .iter()
+            .filter(move |(_, known)| idle(known.state) || known.by_user)
+            .map(|(&at, known)| (at, if known.by_user { Source::User } else { Source::Tracker }))
     }
 
     /// Addresses that wait for being dialled.
@@ -225,11 +252,17 @@ impl Candidates {
 
     /// Panics if the lists contradict each other.
     pub(crate) fn check_invariants(&self) {
-        let count = |wanted: fn(&State) -> bool| self.known.values().filter(|known| wanted(&known.state)).count();
+        let count =
+            |wanted: fn(&State) -> bool| self.known.values().filter(|known| wanted(&known.state)).count();
         assert_eq!(count(|state| matches!(state, State::Waiting(..))), self.waiting.len());
         assert_eq!(count(|state| *state == State::Dialing), self.dialing);
         assert!(self.dialing <= MAX_DIALING && self.known.len() <= MAX_CANDIDATES);
     }
+}
+
+/// The wait after this many failures: each doubles it.
+fn back_off(base: Duration, failures: u32) -> Duration {
+    (base * 2u32.pow(failures.saturating_sub(1).min(8))).min(MAX_BACK_OFF)
 }
 
 /// One spelling of each address; `None` for what nobody can be at.

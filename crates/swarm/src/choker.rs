@@ -88,7 +88,12 @@ impl Choker {
     }
 
     /// The peer of the optimistic slot: the same for a while, then another.
-    fn optimist(&mut self, now: Duration, applicants: &[Applicant], rng: &mut fastrand::Rng) -> Option<PeerKey> {
+    fn optimist(
+        &mut self,
+        now: Duration,
+        applicants: &[Applicant],
+        rng: &mut fastrand::Rng,
+    ) -> Option<PeerKey> {
         if let Some((peer, until)) = self.optimistic
             && now < until
             && applicants.iter().any(|applicant| applicant.peer == peer)
@@ -134,7 +139,13 @@ mod tests {
         Applicant { peer: PeerKey(peer), gives, snubbing: false, choked, held, age: Duration::from_secs(100) }
     }
 
-    fn choose(choker: &mut Choker, now: u64, applicants: &[Applicant], slots: usize, seeding: bool) -> Vec<u64> {
+    fn choose(
+        choker: &mut Choker,
+        now: u64,
+        applicants: &[Applicant],
+        slots: usize,
+        seeding: bool,
+    ) -> Vec<u64> {
         let mut rng = fastrand::Rng::with_seed(now);
         let chosen = choker.choose(Duration::from_secs(now), applicants.to_vec(), slots, seeding, &mut rng);
         let mut chosen: Vec<u64> = chosen.iter().map(|peer| peer.0).collect();

@@ -57,12 +57,12 @@ impl Dictionary {
     }
 
     /// Keeps a piece; says whether it fits. A piece that is here already is ignored.
-    pub(crate) fn receive(&mut self, now: Duration, piece: u32, total_size: u32, data: Bytes) -> bool {
+    pub(crate) fn receive(&mut self, now: Duration, piece: u32, total_size: u32, data: &Bytes) -> bool {
         let length = self.size.saturating_sub(piece.saturating_mul(METADATA_PIECE)).min(METADATA_PIECE);
         let fits = piece < self.next && total_size == self.size && data.len() == length as usize;
         if let (true, Some(slot @ None)) = (fits, self.pieces.get_mut(piece as usize)) {
             // A copy, so that a small slice keeps no large read buffer alive.
-            *slot = Some(Bytes::copy_from_slice(&data));
+            *slot = Some(Bytes::copy_from_slice(data));
             self.outstanding -= 1;
             self.received += length;
             self.moved = now;

@@ -11,7 +11,7 @@ use wire::{Message, Request};
 
 use crate::open_piece::OpenPiece;
 use crate::peers::Peer;
-use crate::requests::{Answers, Ask};
+use crate::requests::{Answers, Ask, MIN_DEPTH};
 use crate::swarm::{Run, Swarm};
 use crate::{Action, HangUp, PeerKey};
 
@@ -27,13 +27,22 @@ const SOLE_PATIENCE: Duration = Duration::from_secs(3);
 /// A peer that refuses a request is asked nothing more for this long.
 const AFTER_REJECT: Duration = Duration::from_secs(1);
 
-/// A block is asked for twice only if the second peer is expected to be this much earlier, besides twice as early: near the end,
-/// and while there are pieces to begin.
+/// A block is asked for twice only if the second peer is expected to be this much earlier, besides twice as early and early enough
+/// for the other request to be cancelled: near the end, and while there are pieces to begin.
 const END_MARGIN: Duration = Duration::from_millis(300);
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// A block of a piece kept for one peer is asked of another only if it would take this long.
 const SOLE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Blocks asked of a peer that has sent nothing yet, however many peers there are: two round trips' worth at 1 MiB/s and 64 ms.
+const MIN_SHARE: usize = 8;
+
+/// Idle peers that help at a time: looking for blocks costs a look at every peer.
+const MAX_HELPERS: usize = 16;
+
+/// Peers asked for one block besides the first; a peer of unknown speed is asked only if it is the only such.
+const MAX_ALSO: usize = 3;
 
 /// Slow peers looked at for blocks to ask of a faster one.
 const MAX_HELPED: usize = 8;
@@ -68,6 +77,9 @@ impl Swarm {
         }
         if low {
             self.refill(key);
+            if self.is_nearly_done() && self.peers.get(&key).is_some_and(|peer| peer.idle) {
+                self.help(key);
+            }
         }
         Ok(())
     }
@@ -148,17 +160,31 @@ impl Swarm {
         }
     }
 
-    /// Asks every peer with room for more, the idle ones too.
+    /// Asks every peer with room for more, the idle ones too: the fastest first, because there may not be enough for all.
     pub(crate) fn refill_all(&mut self) {
-        let hungry = self.peers.iter_mut().filter(|(_, peer)| peer.requests.room() > 0 && peer.offers > 0);
-        let keys: Vec<PeerKey> = hungry
-            .map(|(&key, peer)| {
+        let mut hungry: Vec<(bool, u64, u32, PeerKey)> = Vec::new();
+        for (&key, peer) in &mut self.peers {
+            if peer.requests.room() > 0 && peer.offers > 0 {
                 peer.idle = false;
-                key
-            })
-            .collect();
-        for key in keys {
+                hungry.push((!peer.requests.is_snubbing(), peer.down.rate(self.now), self.rng.u32(..), key));
+            }
+        }
+        hungry.sort_unstable_by(|one, other| other.cmp(one));
+        for (.., key) in hungry {
+            if !self.pieces.has_room() && self.pieces.unasked().next().is_none() {
+                break;
+            }
             self.refill(key);
+        }
+    }
+
+    /// Lets some of the peers that found nothing help slower ones.
+    pub(crate) fn help_all(&mut self) {
+        let idle = self.peers.iter().filter(|(_, peer)| peer.idle && self.now >= peer.rest_until);
+        let idle: Vec<PeerKey> = idle.map(|(&key, _)| key).collect();
+        let first = self.rng.usize(..idle.len().max(1));
+        for at in 0..idle.len().min(MAX_HELPERS) {
+            self.help(idle[(first + at) % idle.len()]);
         }
     }
 
@@ -168,19 +194,29 @@ impl Swarm {
             return;
         }
         while let Some(peer) = self.peers.get(&key) {
-            let room = peer.requests.room();
+            let room = peer.requests.room().min(self.share_of(peer).saturating_sub(peer.requests.len()));
             if room == 0 || self.now < peer.rest_until || peer.offers == 0 {
                 return;
             }
             let asked = self.find_work(key).map_or(0, |piece| self.ask(key, piece, room));
             if asked == 0 {
-                self.help(key);
                 if let Some(peer) = self.peers.get_mut(&key) {
                     peer.idle = true;
                 }
                 return;
             }
         }
+    }
+
+    /// How many blocks may be asked of a peer at all. One that has sent nothing yet gets half of its share of what is missing, so
+    /// that slow peers cannot take all before they are known.
+    fn share_of(&self, peer: &Peer) -> usize {
+        let others = self.peers.len() as u64 - 1;
+        if others == 0 || peer.down.total() > 0 {
+            return usize::MAX;
+        }
+        let share = self.wanted.left / u64::from(BLOCK) / (2 * others);
+        usize::try_from(share).unwrap_or(usize::MAX).max(MIN_SHARE)
     }
 
     /// Asks for up to `room` blocks of an open piece; says for how many.
@@ -190,6 +226,7 @@ impl Swarm {
         for asked in 0..room {
             let Some(block) = self.pieces.ask_next(piece, key) else { return asked };
             peer.requests.ask(self.now, piece, block.number());
+            peer.down.start(self.now);
             self.actions.push_back(Action::Say { peer: key, message: Message::Request(request(block)) });
         }
         room
@@ -203,7 +240,8 @@ impl Swarm {
         };
         let current = peer.current.filter(|&piece| self.pieces.has_unasked(piece));
         let current = current.and_then(|piece| Some((piece, self.pieces.open_piece(piece)?)));
-        let joined = current.into_iter().chain(self.pieces.unasked()).find(|&(piece, open)| fits(piece, open));
+        let joined =
+            current.into_iter().chain(self.pieces.unasked()).find(|&(piece, open)| fits(piece, open));
         let joined = joined.map(|(piece, _)| piece);
         joined.or_else(|| self.begin_piece(key)).or_else(|| self.join_any(key))
     }
@@ -223,9 +261,9 @@ impl Swarm {
 
     /// The best missing piece for this peer, and whether it is to be kept for it alone.
     fn pick(&mut self, key: PeerKey) -> Option<(u32, Option<PeerKey>)> {
-        let peer = self.peers.get_mut(&key)?;
+        let peer = self.peers.get_mut(&key).filter(|_| self.pieces.has_room())?;
         let mut retries = self.blame.retries_for(self.now, key);
-        let retry = retries.find(|&piece| peer.can_give(piece) && self.pieces.has_room_for(piece));
+        let retry = retries.find(|&piece| peer.can_give(piece));
         drop(retries);
         if let Some(piece) = retry {
             return Some((piece, Some(key)));
@@ -239,8 +277,7 @@ impl Swarm {
                 peer.fruitless = self.picker.version();
             }
         }
-        let piece = piece.filter(|&piece| self.pieces.has_room_for(piece))?;
-        Some((piece, peer.parole.then_some(key)))
+        Some((piece?, peer.parole.then_some(key)))
     }
 
     /// The last resort before the end game: a piece that was kept for another peer and does not move, or one that a peer on
@@ -255,31 +292,42 @@ impl Swarm {
         Some(piece)
     }
 
+    /// Whether every wanted piece is begun.
+    pub(crate) fn is_nearly_done(&self) -> bool {
+        self.picker.is_empty() && !self.blame.has_retries()
+    }
+
     /// Nothing else to do: asks for blocks that slower peers were asked for, those first that are due last. Whichever copy
     /// comes first, the other request is cancelled.
     fn help(&mut self, key: PeerKey) {
-        let Some(peer) = self.peers.get(&key).filter(|peer| !peer.parole) else { return };
-        let (room, rate, queued) = (peer.requests.room(), peer.down.rate(self.now), peer.requests.len());
-        let nearly_done = self.picker.is_empty() && !self.blame.has_retries();
-        let margin = if nearly_done { END_MARGIN } else { MARGIN };
+        let asks = |peer: &&Peer| !peer.parole && peer.offers > 0 && self.run == Run::Going;
+        let Some(peer) = self.peers.get(&key).filter(asks) else { return };
+        let (rate, queued) = (peer.down.rate(self.now), peer.requests.len());
+        let most = if rate > 0 { MAX_ALSO } else { 1 };
+        let room = if rate > 0 { peer.requests.room() } else { MIN_DEPTH.saturating_sub(queued) };
+        let latency = peer.requests.latency();
+        let margin = if self.is_nearly_done() { END_MARGIN } else { MARGIN };
         let ready_in = |more: usize| {
             let bytes = (queued + more + 1) as u64 * u64::from(BLOCK);
-            Duration::from_millis(bytes.saturating_mul(1000).checked_div(rate).unwrap_or(1000))
+            latency + Duration::from_millis(bytes.saturating_mul(1000).checked_div(rate).unwrap_or(1000))
         };
         let mut found: Vec<Ask> = Vec::new();
-        for slow in self.slowest(key) {
-            let slow_rate = slow.down.rate(self.now);
+        for (slow_key, slow) in self.slowest(key) {
             for (place, ask) in slow.requests.iter().enumerate().rev() {
-                let due = slow.requests.due(self.now, slow_rate, place).unwrap_or(Duration::MAX);
-                if found.len() == room || due < ready_in(found.len()) * 2 + margin {
+                let due = self.due(slow, place);
+                let enough = ready_in(found.len()) * 2 + slow.requests.latency() + margin;
+                if found.len() == room || due < enough {
                     break;
                 }
-                let open = self.pieces.open_piece(ask.piece);
-                let free = open.is_some_and(|open| {
-                    open.may_ask_too(ask.number, key) && (open.sole().is_none() || due > SOLE_MARGIN)
-                });
+                let Some(open) = self.pieces.open_piece(ask.piece) else { continue };
+                let others = open.askers(ask.number).filter(|&other| other != slow_key);
+                let others_due =
+                    others.filter_map(|other| self.peers.get(&other)).map(|other| self.last_due(other)).min();
+                let late = others_due.is_none_or(|due| due >= enough);
+                let free =
+                    open.may_ask_too(ask.number, key, most) && (open.sole().is_none() || due > SOLE_MARGIN);
                 let new = !found.iter().any(|other| (other.piece, other.number) == (ask.piece, ask.number));
-                if free && new && peer.can_give(ask.piece) {
+                if late && free && new && peer.can_give(ask.piece) {
                     found.push(*ask);
                 }
             }
@@ -289,17 +337,23 @@ impl Swarm {
         }
     }
 
+    /// When the block at this place of a peer's queue is due, counted from now.
+    fn due(&self, peer: &Peer, place: usize) -> Duration {
+        peer.requests.due(self.now, peer.down.rate(self.now), place).unwrap_or(Duration::MAX)
+    }
+
+    /// When all that a peer owes is due.
+    fn last_due(&self, peer: &Peer) -> Duration {
+        self.due(peer, peer.requests.len().saturating_sub(1))
+    }
+
     /// The peers whose queues last longest, without this one.
-    fn slowest(&self, key: PeerKey) -> impl Iterator<Item = &Peer> {
+    fn slowest(&self, key: PeerKey) -> impl Iterator<Item = (PeerKey, &Peer)> {
         let owing = self.peers.iter().filter(|(other, peer)| **other != key && peer.requests.len() > 0);
-        let mut owing: Vec<(Duration, PeerKey)> = owing
-            .map(|(&other, peer)| {
-                let (rate, last) = (peer.down.rate(self.now), peer.requests.len() - 1);
-                (peer.requests.due(self.now, rate, last).unwrap_or(Duration::MAX), other)
-            })
-            .collect();
+        let mut owing: Vec<(Duration, PeerKey)> =
+            owing.map(|(&other, peer)| (self.last_due(peer), other)).collect();
         owing.sort_unstable_by(|one, other| other.cmp(one));
-        owing.into_iter().take(MAX_HELPED).filter_map(|(_, other)| self.peers.get(&other))
+        owing.into_iter().take(MAX_HELPED).filter_map(|(_, other)| Some((other, self.peers.get(&other)?)))
     }
 
     fn ask_too(&mut self, key: PeerKey, ask: Ask) {

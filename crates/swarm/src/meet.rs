@@ -8,7 +8,6 @@ use bytes::Bytes;
 use metainfo::PeerId;
 use wire::{ExtensionHandshake, Message, Reserved};
 
-use crate::blame::Person;
 use crate::candidates::{Ended, canonical};
 use crate::peers::{Peer, ip};
 use crate::requests::MAX_DEPTH;
@@ -17,6 +16,9 @@ use crate::{Action, Endpoint, HangUp, PeerKey, Source};
 
 /// Two connections between the same peers are one crossing of dials if the first is younger than this.
 const CROSSING: Duration = Duration::from_secs(10);
+
+/// A connection that ends before it has lasted this long counts as a failed dial.
+const LASTING: Duration = Duration::from_secs(60);
 
 /// A peer that neither gives nor takes for this long makes place for a new one.
 const IDLE: Duration = Duration::from_secs(60);
@@ -59,7 +61,7 @@ impl Swarm {
         if newcomer.id == self.our_id {
             return Some(HangUp::Ourselves);
         }
-        if !self.blame.meet(key, Person::new(newcomer.ip(), newcomer.id)) {
+        if !self.blame.meet(key, newcomer.person()) {
             return Some(HangUp::Poison);
         }
         let twin = self.peers.iter().find(|(_, peer)| peer.id == newcomer.id).map(|(&twin, _)| twin);
@@ -68,7 +70,8 @@ impl Swarm {
         }
         if self.peers.len() >= self.config.max_peers {
             let now = self.now;
-            let idle = |peer: &Peer| !peer.interested && peer.offers == 0 && now.saturating_sub(peer.since) > IDLE;
+            let idle =
+                |peer: &Peer| !peer.interested && peer.offers == 0 && now.saturating_sub(peer.since) > IDLE;
             let Some(idle) = self.peers.iter().find(|(_, peer)| idle(peer)).map(|(&idle, _)| idle) else {
                 return Some(HangUp::Crowded);
             };
@@ -119,8 +122,8 @@ impl Swarm {
         self.grant(key);
     }
 
-    /// The extension handshake (BEP 10), which may be repeated when something changed.
-    pub(crate) fn introduce(&mut self, key: PeerKey) {
+    /// The extension handshake (BEP 10).
+    fn introduce(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get(&key) else { return };
         let handshake = ExtensionHandshake {
             ut_metadata: Some(wire::UT_METADATA),
@@ -132,6 +135,12 @@ impl Swarm {
             your_ip: Some(peer.ip()),
         };
         self.say(key, Message::ExtensionHandshake(Box::new(handshake)));
+    }
+
+    /// Says again who we are, because something changed.
+    pub(crate) fn introduce_all(&mut self) {
+        let extended = self.peers.iter().filter(|(_, peer)| peer.extended).map(|(&key, _)| key);
+        extended.collect::<Vec<_>>().into_iter().for_each(|key| self.introduce(key));
     }
 
     /// Names the pieces a newcomer may have while choked. The same address gets the same ones (BEP 6), or it would come back
@@ -155,13 +164,27 @@ impl Swarm {
         }
     }
 
+    /// The other side ended the connection, or the line broke.
     pub(crate) fn gone(&mut self, key: PeerKey) {
-        self.depart(key, Ended::Left);
+        let Some(peer) = self.peers.get(&key) else { return };
+        let ended = if self.check_use(key).is_err() {
+            Ended::Useless
+        } else if self.now.saturating_sub(peer.since) < LASTING {
+            Ended::LeftSoon
+        } else {
+            Ended::Left
+        };
+        self.depart(key, ended);
     }
 
     /// Drops all that is kept of a peer we hang up on; says whether there was one.
     pub(crate) fn forget(&mut self, key: PeerKey, why: &HangUp) -> bool {
-        self.depart(key, ended(why))
+        // Useless is for good only while we are complete.
+        let ended = match ended(why) {
+            Ended::Useless if !self.is_complete() => Ended::Unwelcome,
+            ended => ended,
+        };
+        self.depart(key, ended)
     }
 
     fn depart(&mut self, key: PeerKey, why: Ended) -> bool {

@@ -95,7 +95,9 @@ impl MetadataFetch {
             return;
         }
         match event {
-            Event::Connected { peer, at, incoming, id, reserved } => self.connected(peer, at, incoming, id, reserved),
+            Event::Connected { peer, at, incoming, id, reserved } => {
+                self.connected(peer, at, incoming, id, reserved);
+            }
             Event::DialFailed { at } => self.candidates.failed(now, at, &mut self.rng),
             Event::Said { peer, message } => {
                 if let Err(why) = self.said(peer, message) {
@@ -161,7 +163,8 @@ impl MetadataFetch {
         let fetched = self.fetched.take()?;
         self.over = true;
         let peers = std::mem::take(&mut self.peers);
-        let mut replay: Vec<Event> = peers.into_iter().flat_map(|(key, peer)| peer.told.replay(key)).collect();
+        let mut replay: Vec<Event> =
+            peers.into_iter().flat_map(|(key, peer)| peer.told.replay(key)).collect();
         for by in [Source::User, Source::Tracker] {
             let at = self.candidates.worth_telling().filter(|told| told.1 == by).map(|told| told.0).collect();
             replay.push(Event::Found { at, by });
@@ -232,14 +235,16 @@ impl MetadataFetch {
     fn metadata(&mut self, key: PeerKey, message: MetadataMessage) -> Result<(), HangUp> {
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
         match message {
-            MetadataMessage::Request(piece) => self.say(key, Message::Metadata(MetadataMessage::Reject(piece))),
+            MetadataMessage::Request(piece) => {
+                self.say(key, Message::Metadata(MetadataMessage::Reject(piece)));
+            }
             MetadataMessage::Reject(_) => {
                 peer.dictionary = None;
                 peer.rest_until = self.now + PATIENCE;
             }
             MetadataMessage::Data { piece, total_size, data } => {
                 let Some(dictionary) = &mut peer.dictionary else { return Ok(()) };
-                if !dictionary.receive(self.now, piece, total_size, data) {
+                if !dictionary.receive(self.now, piece, total_size, &data) {
                     return Err(HangUp::Breach("a piece of metadata that does not fit"));
                 }
                 if let Some(bytes) = dictionary.complete() {
@@ -281,7 +286,11 @@ impl MetadataFetch {
             return;
         }
         let rested = |peer: &Sender| peer.dictionary.is_none() && self.now >= peer.rest_until;
-        let ready = self.peers.iter().filter(|(_, peer)| rested(peer)).filter_map(|(&key, peer)| Some((key, peer.size?)));
+        let ready = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| rested(peer))
+            .filter_map(|(&key, peer)| Some((key, peer.size?)));
         let mut ready: Vec<(PeerKey, u32)> = ready.collect();
         self.rng.shuffle(&mut ready);
         for (key, size) in ready.into_iter().take(MAX_SENDERS - sending) {
@@ -293,7 +302,9 @@ impl MetadataFetch {
     }
 
     fn ask(&mut self, key: PeerKey) {
-        let Some(dictionary) = self.peers.get_mut(&key).and_then(|peer| peer.dictionary.as_mut()) else { return };
+        let Some(dictionary) = self.peers.get_mut(&key).and_then(|peer| peer.dictionary.as_mut()) else {
+            return;
+        };
         while let Some(piece) = dictionary.next_request() {
             let message = Message::Metadata(MetadataMessage::Request(piece));
             self.actions.push_back(Action::Say { peer: key, message });
@@ -315,8 +326,12 @@ impl MetadataFetch {
                 quiet.push(key);
             }
         }
-        silent.into_iter().for_each(|key| self.hang_up(key, HangUp::Silent));
-        quiet.into_iter().for_each(|key| self.say(key, Message::KeepAlive));
+        for key in silent {
+            self.hang_up(key, HangUp::Silent);
+        }
+        for key in quiet {
+            self.say(key, Message::KeepAlive);
+        }
         if self.lacks_peers() && self.now >= self.wanted_peers_at + WANT_PAUSE {
             self.wanted_peers_at = self.now;
             self.actions.push_back(Action::WantPeers);

@@ -91,13 +91,15 @@ impl OpenPiece {
         came.sum()
     }
 
-    /// Whether the block is missing and fewer than two peers besides the first were asked for it, `by` none of them.
-    pub(crate) fn may_ask_too(&self, number: u32, by: PeerKey) -> bool {
+    /// Whether the block is missing and fewer than `most` peers besides the first were asked for it, `by` none of them.
+    pub(crate) fn may_ask_too(&self, number: u32, by: PeerKey, most: usize) -> bool {
         let first = match self.blocks.get(number as usize) {
             Some(Block::Asked(first)) => *first,
             _ => return false,
         };
-        first != by && !self.is_also(number, by) && self.also.iter().filter(|also| also.0 == number).count() < 2
+        first != by
+            && !self.is_also(number, by)
+            && self.also.iter().filter(|also| also.0 == number).count() < most
     }
 
     /// The next unasked block becomes one that `by` is asked for.
@@ -123,7 +125,7 @@ impl OpenPiece {
 
     /// `by` is asked for a block besides another peer; says whether that makes sense.
     pub(crate) fn ask_too(&mut self, number: u32, by: PeerKey) -> bool {
-        let sensible = self.may_ask_too(number, by);
+        let sensible = self.may_ask_too(number, by, usize::MAX);
         if sensible {
             self.also.push((number, by));
         }
@@ -153,7 +155,13 @@ impl OpenPiece {
     }
 
     /// Keeps a block, unless it is here already.
-    pub(crate) fn receive(&mut self, now: Duration, number: u32, data: Bytes, from: PeerKey) -> Option<Received> {
+    pub(crate) fn receive(
+        &mut self,
+        now: Duration,
+        number: u32,
+        data: Bytes,
+        from: PeerKey,
+    ) -> Option<Received> {
         let block = self.blocks.get_mut(number as usize)?;
         let mut others = Vec::new();
         match block {
@@ -185,6 +193,15 @@ impl OpenPiece {
     pub(crate) fn is_asked_of(&self, number: u32, by: PeerKey) -> bool {
         let first = matches!(self.blocks.get(number as usize), Some(Block::Asked(first)) if *first == by);
         first || self.is_also(number, by)
+    }
+
+    /// Everyone who may send this block because they were asked to.
+    pub(crate) fn askers(&self, number: u32) -> impl Iterator<Item = PeerKey> + '_ {
+        let first = match self.blocks.get(number as usize) {
+            Some(Block::Asked(first)) => Some(*first),
+            _ => None,
+        };
+        first.into_iter().chain(self.also.iter().filter(move |also| also.0 == number).map(|also| also.1))
     }
 
     /// All requests that stand.

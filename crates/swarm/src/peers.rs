@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metainfo::{Bitfield, BlockRef, PeerId};
 
+use crate::blame::Person;
 use crate::event::{Endpoint, PeerKey};
 use crate::rate::Meter;
 use crate::requests::Requests;
@@ -135,6 +136,11 @@ impl Peer {
 
     pub(crate) fn is_seed(&self) -> bool {
         matches!(self.has, Has::All)
+    }
+
+    /// Whom a ban of this peer is for.
+    pub(crate) fn person(&self) -> Person {
+        Person::new(self.ip(), self.id)
     }
 
     pub(crate) fn ip(&self) -> std::net::IpAddr {

@@ -272,7 +272,9 @@ mod tests {
 
     fn has(pieces: &[u32], len: u32) -> Has {
         let mut bits = Bitfield::none(len);
-        pieces.iter().for_each(|&piece| assert!(bits.set(piece)));
+        for &piece in pieces {
+            assert!(bits.set(piece));
+        }
         Has::Some(bits)
     }
 

@@ -112,9 +112,10 @@ impl Pieces {
         self.unasked.contains(&piece)
     }
 
-    /// Whether one more piece may be held in memory.
-    pub(crate) fn has_room_for(&self, piece: u32) -> bool {
-        self.held == 0 || self.held + u64::from(self.size(piece)) <= self.budget
+    /// Whether one more piece may be held in memory. A short one needs the room of a long one, so that the answer is the same
+    /// for all.
+    pub(crate) fn has_room(&self) -> bool {
+        self.held == 0 || self.held + u64::from(self.layout.piece_length()) <= self.budget
     }
 
     /// Begins a missing piece; `sole`: only this peer is to be asked for it. Padding is filled in at once, and says `true`
@@ -175,8 +176,12 @@ impl Pieces {
         data: Bytes,
         from: PeerKey,
     ) -> Option<Received> {
-        let received = self.open.get_mut(&piece)?.receive(now, number, data, from)?;
-        self.note(piece);
+        let open = self.open.get_mut(&piece)?;
+        let had_unasked = open.has_unasked();
+        let received = open.receive(now, number, data, from)?;
+        if had_unasked && !open.has_unasked() {
+            self.unasked.remove(&piece);
+        }
         Some(received)
     }
 
@@ -244,7 +249,10 @@ impl Pieces {
         let mut held = 0;
         for (&piece, open) in &self.open {
             open.check_invariants();
-            assert!(!self.have.get(piece) && !self.committing.contains_key(&piece), "piece {piece} in two states");
+            assert!(
+                !self.have.get(piece) && !self.committing.contains_key(&piece),
+                "piece {piece} in two states"
+            );
             assert_eq!(open.has_unasked(), self.unasked.contains(&piece), "piece {piece}: unasked");
             assert!(!open.is_complete(), "piece {piece} is complete and open");
             held += u64::from(self.size(piece));

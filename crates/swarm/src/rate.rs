@@ -19,12 +19,17 @@ pub(crate) struct Meter {
     slots: [u64; SLOTS],
     /// The number of the newest slot, counted from the beginning of the world.
     newest: u64,
-    /// When the first byte was counted.
+    /// When bytes could first flow.
     began: Option<Duration>,
     total: u64,
 }
 
 impl Meter {
+    /// Bytes may flow from here on: the time before is not counted.
+    pub(crate) fn start(&mut self, now: Duration) {
+        self.began.get_or_insert(now);
+    }
+
     /// Counts bytes.
     pub(crate) fn add(&mut self, now: Duration, bytes: u64) {
         let slot = number(now);
@@ -34,7 +39,7 @@ impl Meter {
         }
         self.newest = self.newest.max(slot);
         self.slots[place(self.newest)] += bytes;
-        self.began.get_or_insert(now);
+        self.start(now);
         self.total += bytes;
     }
 

@@ -11,7 +11,7 @@ use metainfo::BLOCK;
 const FIRST_DEPTH: usize = 64;
 
 /// Blocks asked of the slowest peer: while one travels the next waits.
-const MIN_DEPTH: usize = 2;
+pub(crate) const MIN_DEPTH: usize = 2;
 
 /// The most blocks asked of any peer: 32 MiB, a second at 33 MB/s or 20 ms at 1.6 GB/s; what libtorrent and Transmission queue.
 pub(crate) const MAX_DEPTH: usize = 2000;
@@ -23,6 +23,9 @@ const SILENT_LIMIT: usize = 250;
 ///
 /// One second of pipeline, plus the 1 + 2 + 4 s TCP may spend on three retransmissions.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What a line takes that has not shown it yet: the worst of ordinary ones.
+const UNKNOWN_LATENCY: Duration = Duration::from_secs(1);
 
 /// One block asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub(crate) struct Requests {
     limit: usize,
     /// The depth still grows with each block: the peer's speed is not known yet.
     growing: bool,
+    /// The least time a request took lately: the line's, without what waits in the peer's queue.
+    latency: Duration,
     /// When the last block came, or the first request was made after an idle time.
     heard: Duration,
     /// It owes blocks and has sent nothing for too long.
@@ -69,6 +74,7 @@ impl Default for Requests {
             depth: FIRST_DEPTH,
             limit: SILENT_LIMIT,
             growing: true,
+            latency: UNKNOWN_LATENCY,
             heard: Duration::ZERO,
             snubbing: false,
         }
@@ -123,41 +129,44 @@ impl Requests {
 
     /// A block arrived: what it answers. The depth grows with it while the peer's speed is unknown.
     pub(crate) fn block(&mut self, now: Duration, piece: u32, number: u32) -> Answers {
-        let answers = self.close(piece, number);
-        if answers == Answers::Asked {
+        if let Some(ask) = self.close(piece, number) {
             self.heard = now;
+            self.latency = (self.latency + self.latency / 64).min(now.saturating_sub(ask.at));
             self.depth = if self.snubbing { MIN_DEPTH } else { self.depth + usize::from(self.growing) };
             self.depth = self.depth.min(MAX_DEPTH);
             self.growing &= !self.snubbing;
             self.snubbing = false;
-        } else if let Some(at) = self.given_up.iter().position(|&given| given == (piece, number)) {
-            self.given_up.remove(at);
-            return Answers::GivenUp;
+            return Answers::Asked;
         }
-        answers
+        match self.given_up.iter().position(|&given| given == (piece, number)) {
+            Some(at) => {
+                self.given_up.remove(at);
+                Answers::GivenUp
+            }
+            None => Answers::Nothing,
+        }
     }
 
     /// The peer refuses a request: what it answers. A refusal of a request given up may be followed by its block, which
     /// crossed it, and changes nothing.
     pub(crate) fn reject(&mut self, piece: u32, number: u32) -> Answers {
-        let answers = self.close(piece, number);
-        if answers == Answers::Nothing && self.given_up.contains(&(piece, number)) {
-            return Answers::GivenUp;
+        if self.close(piece, number).is_some() {
+            Answers::Asked
+        } else if self.given_up.contains(&(piece, number)) {
+            Answers::GivenUp
+        } else {
+            Answers::Nothing
         }
-        answers
     }
 
-    fn close(&mut self, piece: u32, number: u32) -> Answers {
-        let at = self.asked.iter().position(|ask| (ask.piece, ask.number) == (piece, number));
-        match at.and_then(|at| self.asked.remove(at)) {
-            Some(_) => Answers::Asked,
-            None => Answers::Nothing,
-        }
+    fn close(&mut self, piece: u32, number: u32) -> Option<Ask> {
+        let at = self.asked.iter().position(|ask| (ask.piece, ask.number) == (piece, number))?;
+        self.asked.remove(at)
     }
 
     /// Takes back one request, if it stands.
     pub(crate) fn give_up(&mut self, piece: u32, number: u32) -> bool {
-        let stood = self.close(piece, number) == Answers::Asked;
+        let stood = self.close(piece, number).is_some();
         if stood {
             self.regret(piece, number);
         }
@@ -198,10 +207,18 @@ impl Requests {
         self.snubbing |= now.saturating_sub(self.heard.max(oldest.at)) >= PATIENCE;
     }
 
+    /// What the line takes, there and back.
+    pub(crate) fn latency(&self) -> Duration {
+        self.latency
+    }
+
     /// When the peer will have sent the block at this place of its queue, counted from now; `None` if nobody knows.
     pub(crate) fn due(&self, now: Duration, rate: u64, place: usize) -> Option<Duration> {
         let oldest = self.asked.front()?;
-        if rate == 0 || self.snubbing {
+        if self.snubbing {
+            return None;
+        }
+        if rate == 0 {
             let young = now.saturating_sub(oldest.at) < Duration::from_secs(1);
             return young.then_some(Duration::ZERO);
         }

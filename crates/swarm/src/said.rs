@@ -29,7 +29,10 @@ impl Swarm {
             Message::Have(index) => self.has(key, index),
             Message::Bitfield(bytes) => {
                 let pieces = Bitfield::from_wire(&bytes, self.layout.piece_count());
-                self.has_pieces(key, &pieces.ok_or(HangUp::Breach("a bitfield that does not fit the torrent"))?)
+                self.has_pieces(
+                    key,
+                    &pieces.ok_or(HangUp::Breach("a bitfield that does not fit the torrent"))?,
+                )
             }
             Message::HaveAll => self.has_pieces(key, &Bitfield::all(self.layout.piece_count())),
             Message::Choke => {
@@ -148,8 +151,11 @@ impl Swarm {
     }
 
     fn suggested(&mut self, key: PeerKey, index: u32) {
-        let wanted = self.picker.is_queued(index);
-        let Some(peer) = self.peers.get_mut(&key).filter(|_| wanted) else { return };
+        let wanted = |piece: u32| self.picker.is_queued(piece);
+        let Some(peer) = self.peers.get_mut(&key).filter(|_| wanted(index)) else { return };
+        if peer.suggested.len() == MAX_HINTS {
+            peer.suggested.retain(|&piece| wanted(piece));
+        }
         if peer.suggested.len() < MAX_HINTS && !peer.suggested.contains(&index) {
             peer.suggested.push_back(index);
         }
@@ -192,7 +198,7 @@ impl Swarm {
     /// We want something again: those we left may be of use.
     pub(crate) fn want_again(&mut self) {
         self.candidates.reconsider(self.now, &mut self.rng);
-        debug_assert!(!self.is_complete());
+        self.introduce_all();
     }
 }
 

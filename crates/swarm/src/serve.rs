@@ -16,8 +16,9 @@ use crate::{Action, HangUp, PeerKey};
 /// Requests for what does not exist, is not ours to give or is not allowed, before a peer is hung up on.
 const MAX_BAD_REQUESTS: u32 = 10;
 
-/// How long after a choke requests may still arrive that were made before it.
-const CHOKE_GRACE: Duration = Duration::from_secs(10);
+/// How long after a choke requests may still arrive that were made before it: on a slow line they wait behind blocks, four of
+/// 16 KiB at 1 KiB/s.
+const CHOKE_GRACE: Duration = Duration::from_secs(60);
 
 /// Metadata bytes sent to one peer a second: a dictionary of ordinary size at once, and no lever for a flood.
 const METADATA_PER_SECOND: usize = 1 << 20;
@@ -38,7 +39,9 @@ impl Swarm {
             self.act(Action::Serve { peer: key, block });
             return Ok(());
         }
-        let excused = block.is_some() && self.pieces.was_told(asked.index) && (served || crossed || self.run != Run::Going);
+        let excused = block.is_some()
+            && self.pieces.was_told(asked.index)
+            && (served || crossed || self.run != Run::Going);
         if !excused {
             peer.bad_requests += 1;
             if peer.bad_requests >= MAX_BAD_REQUESTS {
@@ -127,8 +130,12 @@ impl Swarm {
                 _ => {}
             }
         }
-        to_choke.into_iter().for_each(|key| self.choke(key));
-        to_unchoke.into_iter().for_each(|key| self.unchoke(key));
+        for key in to_choke {
+            self.choke(key);
+        }
+        for key in to_unchoke {
+            self.unchoke(key);
+        }
     }
 
     fn unchoke(&mut self, key: PeerKey) {
@@ -165,8 +172,8 @@ impl Swarm {
     pub(crate) fn serve_metadata(&mut self, key: PeerKey, message: &MetadataMessage) {
         let MetadataMessage::Request(number) = *message else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let (began, sent) = peer.metadata_sent;
-        let sent = if self.now.saturating_sub(began) < Duration::from_secs(1) { sent } else { 0 };
+        let (since, sent) = peer.metadata_sent;
+        let sent = if self.now.saturating_sub(since) < Duration::from_secs(1) { sent } else { 0 };
         let data = self.metadata.as_ref().and_then(|bytes| {
             let begin = usize::try_from(number.checked_mul(METADATA_PIECE)?).ok()?;
             let end = bytes.len().min(begin.checked_add(METADATA_PIECE as usize)?);
@@ -175,7 +182,7 @@ impl Swarm {
         let total_size = self.metadata.as_ref().and_then(|bytes| u32::try_from(bytes.len()).ok());
         let answer = match (data, total_size) {
             (Some(data), Some(total_size)) if sent + data.len() <= METADATA_PER_SECOND => {
-                peer.metadata_sent = (if sent == 0 { self.now } else { began }, sent + data.len());
+                peer.metadata_sent = (if sent == 0 { self.now } else { since }, sent + data.len());
                 MetadataMessage::Data { piece: number, total_size, data }
             }
             _ => MetadataMessage::Reject(number),

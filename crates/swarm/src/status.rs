@@ -37,7 +37,7 @@ pub struct Status<'a> {
     pub seeds: usize,
     /// Dials under way.
     pub connecting: usize,
-    /// Addresses known and not banned.
+    /// Addresses known.
     pub candidates: usize,
     /// Every wanted piece is here.
     pub complete: bool,

@@ -20,6 +20,9 @@ use crate::pieces::Pieces;
 use crate::rate::Meter;
 use crate::{Action, Config, Event, HangUp, PeerKey, Priority, Setup};
 
+/// The most connections, whatever the user says: copies of a piece are counted in 16 bits.
+const MAX_PEERS: usize = 60_000;
+
 /// Whether blocks are asked for and served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Run {
@@ -74,6 +77,7 @@ impl Swarm {
     /// A swarm without peers. If every wanted piece is here already, no `Complete` is said.
     pub fn new(now: Duration, setup: Setup) -> Self {
         let count = setup.layout.piece_count();
+        let max_peers = setup.config.max_peers.min(MAX_PEERS);
         let budget = setup.config.memory_budget;
         let mut swarm = Self {
             now,
@@ -98,7 +102,7 @@ impl Swarm {
             stirred: false,
             actions: VecDeque::new(),
             layout: setup.layout,
-            config: setup.config,
+            config: Config { max_peers, ..setup.config },
         };
         swarm.begin_with(&setup.priorities);
         swarm
@@ -108,7 +112,9 @@ impl Swarm {
     pub fn handle(&mut self, now: Duration, event: Event) {
         self.now = self.now.max(now);
         match event {
-            Event::Connected { peer, at, incoming, id, reserved } => self.connected(peer, at, incoming, id, reserved),
+            Event::Connected { peer, at, incoming, id, reserved } => {
+                self.connected(peer, at, incoming, id, reserved);
+            }
             Event::DialFailed { at } => self.candidates.failed(now, at, &mut self.rng),
             Event::Said { peer, message } => {
                 if let Err(why) = self.said(peer, message) {
@@ -134,6 +140,9 @@ impl Swarm {
         }
         if std::mem::take(&mut self.stirred) {
             self.refill_all();
+            if self.is_nearly_done() {
+                self.help_all();
+            }
         }
         self.dial();
     }

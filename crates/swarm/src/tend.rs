@@ -43,6 +43,7 @@ impl Swarm {
         }
         self.drop_stalled();
         self.refill_all();
+        self.help_all();
         if self.lacks_peers() && self.now >= self.next_want() {
             self.wanted_peers_at = self.now;
             self.act(Action::WantPeers);
@@ -82,7 +83,9 @@ impl Swarm {
 
     /// A snubbing peer's blocks are for others. It keeps the oldest, which others may have too.
     fn relieve(&mut self, key: PeerKey) {
-        let Some(oldest) = self.peers.get(&key).and_then(|peer| peer.requests.iter().next().copied()) else { return };
+        let Some(oldest) = self.peers.get(&key).and_then(|peer| peer.requests.iter().next().copied()) else {
+            return;
+        };
         self.give_back(key, true, |&ask| ask != oldest);
         self.pieces.give_back(oldest.piece, oldest.number, key, true);
         self.share_pieces_of(key);
@@ -95,15 +98,13 @@ impl Swarm {
         let hungry = |peer: &Peer| {
             !peer.choking_us && peer.offers > 0 && peer.requests.len() == 0 && self.now >= peer.rest_until
         };
-        let mut blocked = false;
-        for peer in self.peers.values().filter(|peer| hungry(peer)) {
-            let piece = self.picker.pick(&peer.has, &mut self.rng);
-            blocked |= piece.is_some_and(|piece| !self.pieces.has_room_for(piece));
-        }
-        if !blocked || self.run != Run::Going {
+        let blocked =
+            |peer: &Peer| hungry(peer) && self.picker.pick(&peer.has, &mut self.rng.clone()).is_some();
+        if self.pieces.has_room() || self.run != Run::Going || !self.peers.values().any(blocked) {
             return;
         }
-        let stalled = self.pieces.open_pieces().filter(|(_, open)| self.now.saturating_sub(open.moved()) >= STALL);
+        let stalled =
+            self.pieces.open_pieces().filter(|(_, open)| self.now.saturating_sub(open.moved()) >= STALL);
         if let Some((piece, _)) = stalled.min_by_key(|(piece, open)| (open.received(), *piece)) {
             self.abandon(piece);
         }

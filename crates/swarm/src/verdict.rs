@@ -4,7 +4,7 @@
 
 use wire::Message;
 
-use crate::blame::{Person, only_one};
+use crate::blame::Person;
 use crate::event::Digest;
 use crate::swarm::{Run, Swarm};
 use crate::{Action, HangUp, PeerKey};
@@ -17,8 +17,9 @@ impl Swarm {
             let liars = self.blame.good(piece, &digests);
             self.ban(&liars);
         }
-        if let Some(peer) = only_one(&senders).and_then(|sender| self.peers.get_mut(&sender)) {
-            peer.parole = false;
+        let honest = self.blame.only_one(&senders);
+        for peer in self.peers.values_mut().filter(|peer| peer.parole) {
+            peer.parole = honest != Some(peer.person());
         }
         let lacking: Vec<PeerKey> =
             self.peers.iter().filter(|(_, peer)| !peer.has.get(piece)).map(|(&key, _)| key).collect();
@@ -132,24 +133,19 @@ impl Swarm {
             return;
         }
         self.act(Action::Complete);
-        if !self.pieces.have().is_full() {
-            // A seed shows by its pieces that it only uploads; a partial seed has to say so (BEP 21).
-            let extended = self.peers.iter().filter(|(_, peer)| peer.extended).map(|(&key, _)| key);
-            for key in extended.collect::<Vec<_>>() {
-                self.introduce(key);
-            }
-        }
+        // Not all pieces we got were announced to those who have them, so nobody can tell by them that we want no more (BEP 21).
+        self.introduce_all();
         self.leave_useless();
     }
 
     fn ban(&mut self, liars: &[Person]) {
         for &liar in liars {
-            let is_liar = |peer: &crate::peers::Peer| Person::new(peer.ip(), peer.id) == liar;
-            let keys = self.peers.iter().filter(|(_, peer)| is_liar(peer)).map(|(&key, _)| key);
+            let keys = self.peers.iter().filter(|(_, peer)| peer.person() == liar).map(|(&key, _)| key);
             for key in keys.collect::<Vec<_>>() {
                 self.hang_up(key, HangUp::Poison);
             }
             if liar.is_address() {
+                self.candidates.ban(liar.ip);
                 self.act(Action::Ban(liar.ip));
             }
         }

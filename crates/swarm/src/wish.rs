@@ -11,7 +11,8 @@ impl Swarm {
     /// The wishes that the swarm begins with.
     pub(crate) fn begin_with(&mut self, priorities: &[Priority]) {
         let files = self.layout.files().len();
-        self.priorities = priorities.iter().copied().chain(std::iter::repeat(Priority::Normal)).take(files).collect();
+        self.priorities =
+            priorities.iter().copied().chain(std::iter::repeat(Priority::Normal)).take(files).collect();
         for piece in 0..self.layout.piece_count() {
             let wish = self.wish_for(piece);
             self.picker.set_wish(piece, wish);
@@ -83,8 +84,12 @@ impl Swarm {
     pub(crate) fn pause(&mut self) {
         self.run = Run::Paused;
         self.stop_asking();
-        let served: Vec<PeerKey> =
-            self.peers.iter().filter(|(_, peer)| !peer.choked || !peer.queue.is_empty()).map(|(&key, _)| key).collect();
+        let served: Vec<PeerKey> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.choked || !peer.queue.is_empty())
+            .map(|(&key, _)| key)
+            .collect();
         for key in served {
             self.choke(key);
         }

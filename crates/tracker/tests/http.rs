@@ -52,8 +52,7 @@ impl FrontEnd for Http {
     }
 
     fn announce(&mut self, from: IpAddr, announce: &Announce) -> Result<AnnounceReply, String> {
-        let compact = parse_reply(&self.get(&announce_url("/KEY/announce", announce).unwrap(), from));
-        compact.map_err(reason)
+        parse_reply(&self.get(&announce_url("/KEY/announce", announce).unwrap(), from)).map_err(reason)
     }
 
     fn scrape(&mut self, hashes: &[InfoHash]) -> Result<Vec<(InfoHash, ScrapeEntry)>, String> {

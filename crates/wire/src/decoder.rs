@@ -69,12 +69,10 @@ impl Decoder {
             check_length(id, length - 1)?;
         }
         self.needed = PREFIX + length;
-        if input.len() < self.needed {
-            return Ok(None);
-        }
-        if let Some((index, begin)) = block_header(input) {
+        let Some(message) = input.get(PREFIX..self.needed) else { return Ok(None) };
+        if let Some((index, begin)) = block_header(message) {
             input.advance(BLOCK_HEADER);
-            let data = input.split_to(PREFIX + length - BLOCK_HEADER);
+            let data = input.split_to(self.needed - BLOCK_HEADER);
             return Ok(Some(Message::Piece { index, begin, data }));
         }
         let mut payload = input.split_to(self.needed);
@@ -129,9 +127,9 @@ fn read(id: u8, payload: Bytes) -> Result<Message, Fault> {
     })
 }
 
-/// Piece and offset, if a block is at the front of `input`.
-fn block_header(input: &[u8]) -> Option<(u32, u32)> {
-    let (index, rest) = input.get(PREFIX..)?.strip_prefix(&[id::PIECE])?.split_first_chunk()?;
+/// Piece and offset, if `message`, its length prefix left out, is a block.
+fn block_header(message: &[u8]) -> Option<(u32, u32)> {
+    let (index, rest) = message.strip_prefix(&[id::PIECE])?.split_first_chunk()?;
     let begin = rest.first_chunk()?;
     Some((u32::from_be_bytes(*index), u32::from_be_bytes(*begin)))
 }

@@ -65,6 +65,15 @@ fn unknown_messages_are_passed_over() {
 }
 
 #[test]
+fn an_empty_message_ends_before_the_next_one_begins() {
+    // The second length begins with the id of a block.
+    let mut input = Bytes::from_static(b"\0\0\0\0\x07\0\0\0abcdefgh");
+    let mut decoder = Decoder::new();
+    assert_eq!(decoder.decode(&mut input), Ok(Some(Message::KeepAlive)));
+    assert_eq!(decoder.decode(&mut input), Err(Fault::MessageTooLong(0x0700_0000)));
+}
+
+#[test]
 fn a_block_is_a_slice_of_what_was_read() {
     let block = Message::Piece { index: 1, begin: 2, data: Bytes::from_static(&[9; 100]) };
     let mut stream = BytesMut::new();

@@ -52,6 +52,7 @@ pub(crate) struct Track {
 
 /// HTTPS, which neither server speaks: the flags parse so that they can be refused with a way out.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the fields are named as their flags")]
 pub(crate) struct Tls {
     #[arg(long, value_name = "ADDR", hide = true)]
     pub(crate) https: Option<String>,

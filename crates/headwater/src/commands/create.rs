@@ -1,5 +1,6 @@
 //! `headwater create`: a torrent from files.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -216,11 +217,12 @@ fn summary(args: &Create, path: &Path, metainfo: &Metainfo) -> String {
         size(layout.piece_length().into()),
     );
     let hashes = info.hashes();
+    // Writing to a string cannot fail.
     if let Some(v1) = hashes.v1 {
-        out.push_str(&format!("\n  v1 {v1}"));
+        _ = write!(out, "\n  v1 {v1}");
     }
     if let Some(v2) = hashes.v2 {
-        out.push_str(&format!("\n  v2 {v2}"));
+        _ = write!(out, "\n  v2 {v2}");
     }
     out
 }

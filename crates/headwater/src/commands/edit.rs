@@ -42,22 +42,23 @@ fn changes(args: &args::Edit) -> Result<Edit, Failure> {
     let tiers = keys::tiers(&outer.tracker)?;
     let web_seeds = keys::web_seeds(&outer.web_seed)?;
     Ok(Edit {
-        tiers: change((!outer.tracker.is_empty()).then(|| Some(tiers).filter(|tiers| !tiers.is_empty()))),
-        web_seeds: change(
-            (!outer.web_seed.is_empty()).then(|| Some(web_seeds).filter(|urls| !urls.is_empty())),
+        tiers: change(!outer.tracker.is_empty(), Some(tiers).filter(|tiers| !tiers.is_empty())),
+        web_seeds: change(!outer.web_seed.is_empty(), Some(web_seeds).filter(|urls| !urls.is_empty())),
+        comment: change(outer.comment.is_some(), outer.comment.clone().filter(|text| !text.is_empty())),
+        creation_date: change(
+            args.date.is_some(),
+            args.date.as_deref().map(keys::date).transpose()?.flatten(),
         ),
-        comment: change(outer.comment.clone().map(|text| Some(text).filter(|text| !text.is_empty()))),
-        creation_date: change(args.date.as_deref().map(keys::date).transpose()?),
-        created_by: change(args.created_by.as_deref().map(|text| keys::creator(Some(text)))),
+        created_by: change(args.created_by.is_some(), keys::creator(args.created_by.as_deref())),
         ..Edit::default()
     })
 }
 
-/// Not given: keep; given as nothing: remove.
-fn change<T>(given: Option<Option<T>>) -> Change<T> {
-    match given {
-        None => Change::Keep,
-        Some(None) => Change::Remove,
-        Some(Some(value)) => Change::Set(value),
+/// Not asked for: it stays; asked for without a value: it goes.
+fn change<T>(asked: bool, value: Option<T>) -> Change<T> {
+    match value {
+        _ if !asked => Change::Keep,
+        None => Change::Remove,
+        Some(value) => Change::Set(value),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn run(context: &Context, args: &Publish) -> Result<Exit, Failu
     );
     let (end, ended) = oneshot::channel::<()>();
     let server = tokio::spawn(tracker::http::serve(listener, Arc::clone(&tracker), Arc::new(site), async {
-        _ = ended.await
+        _ = ended.await;
     }));
     let engine = start_engine(config).await?;
     let result = serve(output, &engine, &tracker, &base, &publications, at, &mut stop).await;

@@ -135,10 +135,10 @@ pub(super) async fn until_seeding(
     loop {
         let status = torrent.status();
         match &status.phase {
+            Phase::Seeding if status.have < status.pieces => return Err(incomplete(&status)),
             Phase::Seeding => return Ok(None),
             Phase::Failed(halt) => return Err(halt_failure(&format!("cannot seed {}", status.name), halt)),
             Phase::Checking { done, total } => meter.show(*done, *total, "checking"),
-            Phase::Downloading if status.pieces > 0 => return Err(incomplete(&status)),
             _ => {}
         }
         tokio::select! {
@@ -152,9 +152,9 @@ pub(super) async fn until_seeding(
 
 fn incomplete(status: &Status) -> Failure {
     let exit = if status.have == 0 { Exit::NotFound } else { Exit::Differs };
-    let missing = plural(u64::from(status.pieces - status.have), "piece");
+    let pieces = plural(status.pieces.into(), "piece");
     Failure::new(exit, format!("cannot seed {}", status.name))
-        .cause(format!("{missing} of {} are missing or differ", status.pieces))
+        .cause(format!("{} of {pieces} missing or damaged", status.pieces - status.have))
         .hint("name the folder that holds the data with -d DIR; `headwater verify` tells what differs")
 }
 
@@ -207,6 +207,7 @@ async fn seed(
     }
     announce(&output, &item, terms, port);
     let mut meter = output.meter(item.metainfo.info.name());
+    let size = item.metainfo.info.layout().content_length();
     let (begun, mut reported) = (Instant::now(), Instant::now());
     loop {
         let status = torrent.status();
@@ -214,7 +215,7 @@ async fn seed(
             return Err(halt_failure(&format!("cannot seed {} any longer", status.name), halt));
         }
         show(&output, &mut meter, &status, &mut reported);
-        let over = terms.ratio.is_some_and(|ratio| reached(&status, ratio))
+        let over = terms.ratio.is_some_and(|ratio| reached(status.uploaded, size, ratio))
             || terms.time.is_some_and(|time| begun.elapsed() >= time);
         if over {
             torrent.stop().await;

@@ -12,11 +12,10 @@ use crate::output::Output;
 use crate::units::plural;
 
 /// Prints the completion script of a shell.
-pub(crate) fn completions(output: &Output, shell: Shell) -> Result<Exit, Failure> {
+pub(crate) fn completions(output: &Output, shell: Shell) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "headwater", &mut script);
     output.bytes(&script);
-    Ok(Exit::Done)
 }
 
 /// Writes a manual page for the program and one for each command.
@@ -47,12 +46,11 @@ pub(crate) fn man(output: &Output, dir: &Path, force: bool) -> Result<Exit, Fail
 }
 
 /// Prints the version.
-pub(crate) fn version(output: &Output) -> Result<Exit, Failure> {
+pub(crate) fn version(output: &Output) {
     let version = env!("CARGO_PKG_VERSION");
     if output.json() {
         output.document(json!({ "name": "headwater", "version": version }));
     } else {
         output.result(format_args!("headwater {version}"));
     }
-    Ok(Exit::Done)
 }

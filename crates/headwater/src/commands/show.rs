@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use metainfo::{Format, Info, Magnet, Metainfo};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{Show, ShowWhat};
 use crate::failure::{Exit, Failure};
 use crate::output::{BOLD, DIM, Output, clean};
-use crate::select::listed;
+use crate::select::{Listed, listed};
 use crate::source::{self, Source};
 use crate::units::{count, plural, size};
 
@@ -36,9 +37,9 @@ fn show_torrent(
     if let Some(key) = &what.field {
         let value = structure::field(metainfo.raw(), key)?;
         if output.json() {
-            output.document(json!({ "field": key, "value": value }))
+            output.document(json!({ "field": key, "value": value }));
         } else {
-            output.result(value)
+            output.result(value);
         }
         return Ok(Exit::Done);
     }
@@ -132,41 +133,82 @@ fn summary(metainfo: &Metainfo) -> String {
     table.finish()
 }
 
-fn describe(source: &str, metainfo: &Metainfo) -> Value {
+/// A torrent as JSON.
+#[derive(Serialize)]
+struct Description<'a> {
+    torrent: &'a str,
+    name: &'a str,
+    format: &'static str,
+    v1: Option<String>,
+    v2: Option<String>,
+    size: u64,
+    piece_length: u32,
+    pieces: u32,
+    private: bool,
+    source: Option<&'a str>,
+    trackers: &'a [Vec<String>],
+    web_seeds: &'a [String],
+    nodes: Vec<String>,
+    comment: Option<&'a str>,
+    created_by: Option<&'a str>,
+    created: Option<i64>,
+    update_url: Option<&'a str>,
+    files: Files<'a>,
+    lints: Vec<Value>,
+    magnet: String,
+}
+
+/// The files of a torrent as JSON, one after the other.
+struct Files<'a>(&'a Info);
+
+#[derive(Serialize)]
+struct FileEntry<'a> {
+    path: &'a str,
+    size: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    executable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symlink: Option<&'a str>,
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(listed(self.0).map(|Listed { path, file, .. }| FileEntry {
+            path,
+            size: file.length,
+            executable: file.executable,
+            symlink: file.symlink.as_deref(),
+        }))
+    }
+}
+
+fn describe<'a>(source: &'a str, metainfo: &'a Metainfo) -> Description<'a> {
     let info = &metainfo.info;
     let hashes = info.hashes();
-    let files = listed(info).map(|listed| {
-        let mut entry = json!({ "path": listed.path, "size": listed.file.length });
-        if listed.file.executable {
-            entry["executable"] = true.into();
-        }
-        if let Some(target) = &listed.file.symlink {
-            entry["symlink"] = target.to_string().into();
-        }
-        entry
-    });
-    json!({
-        "torrent": source,
-        "name": info.name(),
-        "format": format_name(info.format()),
-        "v1": hashes.v1.map(|hash| hash.to_string()),
-        "v2": hashes.v2.map(|hash| hash.to_string()),
-        "size": info.layout().content_length(),
-        "piece_length": info.layout().piece_length(),
-        "pieces": info.layout().piece_count(),
-        "private": info.private(),
-        "source": info.source(),
-        "trackers": metainfo.announce,
-        "web_seeds": metainfo.web_seeds,
-        "nodes": metainfo.nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>(),
-        "comment": metainfo.comment,
-        "created_by": metainfo.created_by,
-        "created": metainfo.creation_date,
-        "update_url": metainfo.update_url,
-        "files": files.collect::<Vec<_>>(),
-        "lints": lints(metainfo).map(|lint| json!({ "lint": lint.kind.name(), "text": lint.to_string() })).collect::<Vec<_>>(),
-        "magnet": Magnet::of(metainfo).to_string(),
-    })
+    Description {
+        torrent: source,
+        name: info.name(),
+        format: format_name(info.format()),
+        v1: hashes.v1.map(|hash| hash.to_string()),
+        v2: hashes.v2.map(|hash| hash.to_string()),
+        size: info.layout().content_length(),
+        piece_length: info.layout().piece_length(),
+        pieces: info.layout().piece_count(),
+        private: info.private(),
+        source: info.source(),
+        trackers: &metainfo.announce,
+        web_seeds: &metainfo.web_seeds,
+        nodes: metainfo.nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect(),
+        comment: metainfo.comment.as_deref(),
+        created_by: metainfo.created_by.as_deref(),
+        created: metainfo.creation_date,
+        update_url: metainfo.update_url.as_deref(),
+        files: Files(info),
+        lints: lints(metainfo)
+            .map(|lint| json!({ "lint": lint.kind.name(), "text": lint.to_string() }))
+            .collect(),
+        magnet: Magnet::of(metainfo).to_string(),
+    }
 }
 
 fn lints(metainfo: &Metainfo) -> impl Iterator<Item = &metainfo::Lint> {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracker::http::NoSite;
@@ -36,7 +36,9 @@ pub(crate) async fn run(context: &Context, args: &Track) -> Result<Exit, Failure
     let tracker = Arc::new(Tracker::new(config, random()?));
     announce_url(output, at);
     let reloads = reload_on_hangup(output.clone(), args.clone(), Arc::clone(&tracker));
-    let asked = async { _ = stop.asked().await };
+    let asked = async {
+        _ = stop.asked().await;
+    };
     let serving = tracker::http::serve(listener, tracker, Arc::new(NoSite), asked);
     tokio::select! {
         () = serving => Ok(Exit::Done),
@@ -46,17 +48,18 @@ pub(crate) async fn run(context: &Context, args: &Track) -> Result<Exit, Failure
 
 fn announce_url(output: &Output, at: SocketAddr) {
     let url = format!("http://{at}/announce");
-    if output.events() {
-        output.event(json!({ "event": "tracking", "url": url }));
-    } else {
-        output.result(format_args!("Tracking at {url}"));
-    }
+    tell(output, json!({ "event": "tracking", "url": url }), &format!("Tracking at {url}"));
     if at.ip().is_loopback() {
         output.hint(format_args!(
             "only this machine can reach it; for others: headwater track --http 0.0.0.0:{}",
             at.port()
         ));
     }
+}
+
+/// Reports as an event or as a line.
+fn tell(output: &Output, event: Value, line: &str) {
+    if output.events() { output.event(event) } else { output.result(line) }
 }
 
 /// Reads the lists again at each SIGHUP; returns only if that cannot be listened for.
@@ -72,7 +75,7 @@ async fn reload_on_hangup(output: Output, args: Track, tracker: Arc<Tracker>) ->
         match read_access(&args) {
             Ok(access) => {
                 tracker.set_access(access);
-                output.note("Read the list again");
+                tell(&output, json!({ "event": "reloaded" }), "Read the list again");
             }
             Err(failure) => {
                 output.failure(&failure);

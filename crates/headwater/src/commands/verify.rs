@@ -1,5 +1,6 @@
 //! `headwater verify`: do the files on disk match a torrent?
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -110,7 +111,8 @@ fn draw(info: &Info, report: &Report, quick: bool) -> String {
             FileVerdict::Bad { pieces } if pieces.len() == 1 => format!("bad piece {}", pieces[0]),
             FileVerdict::Bad { pieces } => format!("bad pieces {}", ranges(pieces)),
         };
-        out.push_str(&format!("\n  {path}: {why}"));
+        // Writing to a string cannot fail.
+        _ = write!(out, "\n  {path}: {why}");
     }
     out
 }

@@ -59,7 +59,9 @@ impl World {
     fn asked(&mut self, peer: PeerKey) -> Vec<u32> {
         let mut asked = Vec::new();
         self.heard.retain(|action| match action {
-            Action::Say { peer: to, message: Message::Metadata(MetadataMessage::Request(piece)) } if *to == peer => {
+            Action::Say { peer: to, message: Message::Metadata(MetadataMessage::Request(piece)) }
+                if *to == peer =>
+            {
                 asked.push(*piece);
                 false
             }
@@ -82,7 +84,9 @@ impl World {
             if asked.is_empty() {
                 return;
             }
-            asked.into_iter().for_each(|piece| self.send(peer, whole, piece));
+            for piece in asked {
+                self.send(peer, whole, piece);
+            }
         }
     }
 
@@ -142,8 +146,12 @@ fn pieces_that_do_not_fit_end_the_connection() {
     let right = world.right.clone();
     let total_size = u32::try_from(right.len()).unwrap();
     let whole = right.slice(..METADATA_PIECE as usize);
-    let cases =
-        [(0, total_size + 1, whole.clone()), (7, total_size, whole.clone()), (1, total_size, whole), (0, total_size, right.slice(..5))];
+    let cases = [
+        (0, total_size + 1, whole.clone()),
+        (7, total_size, whole.clone()),
+        (1, total_size, whole),
+        (0, total_size, right.slice(..5)),
+    ];
     for (name, (piece, total_size, data)) in (1..).zip(cases) {
         let peer = world.peer(name, right.len());
         world.say(peer, Message::Metadata(MetadataMessage::Data { piece, total_size, data }));
@@ -197,8 +205,10 @@ fn what_peers_said_before_is_said_again_to_the_swarm() {
     world.sends_all(peer, &right);
     let (_, replay) = world.fetch.take().unwrap();
     assert!(matches!(replay[0], Event::Connected { incoming: false, .. }));
-    let said: Vec<&Message> =
-        replay.iter().filter_map(|event| if let Event::Said { message, .. } = event { Some(message) } else { None }).collect();
+    let said: Vec<&Message> = replay
+        .iter()
+        .filter_map(|event| if let Event::Said { message, .. } = event { Some(message) } else { None })
+        .collect();
     assert_eq!(*said[0], Message::Bitfield(Bytes::from_static(&[0x80])));
     assert_eq!(*said[1], Message::Have(2));
     assert!(matches!(said[2], Message::ExtensionHandshake(_)));

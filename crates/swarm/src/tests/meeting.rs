@@ -22,8 +22,7 @@ fn a_newcomer_hears_what_we_have_and_who_we_are() {
 #[test]
 fn who_has_nothing_says_so_only_in_the_fast_extension() {
     let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
-    let (fast, plain) =
-        (world.connect(Reserved::ours(), true), world.connect(Reserved::default(), true));
+    let (fast, plain) = (world.connect(Reserved::ours(), true), world.connect(Reserved::default(), true));
     assert!(world.is_told(fast, &Message::HaveNone));
     assert!(world.told(plain, |_| Some(())).is_empty());
 }

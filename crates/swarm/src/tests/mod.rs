@@ -95,11 +95,18 @@ impl World {
 
     pub(super) fn connect(&mut self, reserved: Reserved, incoming: bool) -> PeerKey {
         let name = self.next_peer;
-        let id = PeerId(std::array::from_fn(|at| if at == 19 { name as u8 } else { b'z' }));
+        let mut id = PeerId([b'z'; 20]);
+        id.0[12..].copy_from_slice(&name.to_be_bytes());
         self.connect_as(id, addr(name), reserved, incoming)
     }
 
-    pub(super) fn connect_as(&mut self, id: PeerId, at: Endpoint, reserved: Reserved, incoming: bool) -> PeerKey {
+    pub(super) fn connect_as(
+        &mut self,
+        id: PeerId,
+        at: Endpoint,
+        reserved: Reserved,
+        incoming: bool,
+    ) -> PeerKey {
         let peer = PeerKey(self.next_peer);
         self.next_peer += 1;
         self.tell(Event::Connected { peer, at, incoming, id, reserved });
@@ -128,7 +135,9 @@ impl World {
     pub(super) fn leech(&mut self, pieces: &[u32]) -> PeerKey {
         let peer = self.connect(Reserved::ours(), false);
         let mut bits = Bitfield::none(self.layout.piece_count());
-        pieces.iter().for_each(|&piece| assert!(bits.set(piece)));
+        for &piece in pieces {
+            assert!(bits.set(piece));
+        }
         self.say(peer, Message::Bitfield(Bytes::copy_from_slice(bits.as_bytes())));
         peer
     }
@@ -173,8 +182,8 @@ impl World {
     }
 
     pub(super) fn cancelled(&mut self, peer: PeerKey) -> Vec<String> {
-        let cancels =
-            self.told(peer, |message| if let Message::Cancel(request) = message { Some(*request) } else { None });
+        let cancels = self
+            .told(peer, |message| if let Message::Cancel(request) = message { Some(*request) } else { None });
         cancels.iter().map(|request| format!("{}:{}", request.index, request.begin / BLOCK)).collect()
     }
 
@@ -209,7 +218,9 @@ impl World {
             if asked.is_empty() {
                 return;
             }
-            asked.iter().for_each(|name| self.sends(peer, name));
+            for name in &asked {
+                self.sends(peer, name);
+            }
             self.commit();
         }
     }

@@ -14,10 +14,14 @@ fn a_peer_that_alone_sends_two_bad_pieces_is_banned() {
     let mut world = swarm! { pieces: 8, blocks_per_piece: 2 };
     let liar = world.open_seed();
     let asked = world.asked(liar);
-    asked[..2].iter().for_each(|name| world.sends_bad(liar, name));
+    for name in &asked[..2] {
+        world.sends_bad(liar, name);
+    }
     assert!(!world.commit()[0].1);
     assert!(bans(&mut world).is_empty());
-    asked[2..4].iter().for_each(|name| world.sends_bad(liar, name));
+    for name in &asked[2..4] {
+        world.sends_bad(liar, name);
+    }
     world.commit();
     assert_eq!(bans(&mut world), [ip(liar)]);
     assert_eq!(world.hung_up(liar), Some(HangUp::Poison));
@@ -32,7 +36,9 @@ fn a_good_copy_tells_who_sent_the_bad_block() {
     world.sends_bad(liar, &asked[0]);
     world.say(liar, Message::Choke);
     let honest = world.open_seed();
-    world.asked(honest).iter().for_each(|name| world.sends(honest, name));
+    for name in &world.asked(honest) {
+        world.sends(honest, name);
+    }
     assert_eq!(world.commit(), [(0, false)]);
     assert!(bans(&mut world).is_empty());
     world.asked(honest);
@@ -53,7 +59,9 @@ fn a_bad_piece_is_asked_again_of_one_peer_that_had_no_part_in_it() {
     let liar = world.open_seed();
     let asked = world.asked(liar);
     let (second, third) = (world.open_seed(), world.open_seed());
-    asked.iter().for_each(|name| world.sends_bad(liar, name));
+    for name in &asked {
+        world.sends_bad(liar, name);
+    }
     world.commit();
     assert!(world.asked(liar).is_empty());
     let again = [world.asked(second).len(), world.asked(third).len()];
@@ -107,7 +115,7 @@ fn one_liar_among_twenty_is_banned_and_nobody_else() {
                 break;
             }
             for &peer in &peers {
-                for name in world.asked(peer).into_iter() {
+                for name in world.asked(peer) {
                     if peer == liar && rng.u32(..10) == 0 {
                         world.sends_bad(peer, &name);
                     } else {

@@ -70,7 +70,8 @@ fn nothing_that_peers_disks_and_users_do_makes_the_parts_disagree() {
     for seed in 0..60 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let block = u64::from(BLOCK);
-        let files = [(5 * block + 9, false), (3 * block - 9, true), (9 * block, false), (7 * block + 1, false)];
+        let files =
+            [(5 * block + 9, false), (3 * block - 9, true), (9 * block, false), (7 * block + 1, false)];
         let mut setup = setup(Layout::contiguous(2 * block, files).unwrap());
         setup.seed = seed;
         setup.config.memory_budget = rng.u64(..8) * block;
@@ -88,7 +89,11 @@ fn nothing_that_peers_disks_and_users_do_makes_the_parts_disagree() {
                     world.sends(peer, &name);
                 }
             }
-            commits.extend(world.took(|action| if let Action::Commit { piece, .. } = action { Some(*piece) } else { None }));
+            commits.extend(
+                world.took(
+                    |action| if let Action::Commit { piece, .. } = action { Some(*piece) } else { None },
+                ),
+            );
         }
     }
 }

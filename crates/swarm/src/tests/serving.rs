@@ -41,7 +41,9 @@ fn no_more_peers_are_served_than_there_are_slots() {
     let mut turns = std::collections::BTreeSet::new();
     for _ in 0..12 {
         world.pass(10);
-        peers.iter().for_each(|&peer| world.say(peer, Message::KeepAlive));
+        for &peer in &peers {
+            world.say(peer, Message::KeepAlive);
+        }
         turns.extend(unchoked(&mut world));
         assert_eq!(world.swarm.peers().filter(|peer| !peer.choked).count(), 2);
     }
@@ -54,8 +56,12 @@ fn those_who_give_are_served() {
     let _ = [taker(&mut world), taker(&mut world), taker(&mut world)];
     let giver = world.open_seed();
     world.say(giver, Message::Interested);
+    let mut asked = std::collections::VecDeque::new();
     for _ in 0..11 {
-        world.asked(giver).iter().take(5).for_each(|name| world.sends(giver, name));
+        asked.extend(world.asked(giver));
+        for name in asked.drain(..5).collect::<Vec<_>>() {
+            world.sends(giver, &name);
+        }
         world.commit();
         world.pass(1);
     }
@@ -67,7 +73,14 @@ fn those_who_give_are_served() {
 // P-04
 #[test]
 fn senseless_requests_are_refused_and_the_tenth_is_the_last() {
-    let cases = [(0, 0, 0), (0, 0, 1 << 31), (0, 0, (128 << 10) + 1), (0, 2 * BLOCK - 1, 2), (4, 0, BLOCK), (0, u32::MAX, 2)];
+    let cases = [
+        (0, 0, 0),
+        (0, 0, 1 << 31),
+        (0, 0, (128 << 10) + 1),
+        (0, 2 * BLOCK - 1, 2),
+        (4, 0, BLOCK),
+        (0, u32::MAX, 2),
+    ];
     for (index, begin, length) in cases {
         let mut world = swarm! { pieces: 4, blocks_per_piece: 2, have: full };
         let peer = taker(&mut world);
@@ -113,7 +126,7 @@ fn requests_that_crossed_our_choke_are_refused_without_blame() {
     assert!(!world.breached(peer));
     assert_eq!(rejected(&mut world, peer), 100);
     // Later there is no such excuse.
-    world.now += Duration::from_secs(12);
+    world.now += Duration::from_secs(62);
     world.swarm.now = world.now;
     world.swarm.peers.get_mut(&peer).unwrap().choked_since = Duration::from_secs(1);
     for _ in 0..10 {
@@ -143,7 +156,8 @@ fn a_cancelled_request_is_not_served_and_is_answered() {
     let (block, request) = (world.block("0:0"), world.request("0:0"));
     world.say(peer, Message::Request(request));
     world.say(peer, Message::Cancel(request));
-    let unserved = world.took(|action| if let Action::Unserve { block, .. } = action { Some(*block) } else { None });
+    let unserved =
+        world.took(|action| if let Action::Unserve { block, .. } = action { Some(*block) } else { None });
     assert_eq!(unserved, [Some(block)]);
     assert!(world.is_told(peer, &Message::RejectRequest(request)));
     // Once it has left, a cancel changes nothing.
@@ -170,9 +184,11 @@ fn a_block_that_cannot_be_read_is_refused() {
 
 #[test]
 fn a_choked_newcomer_may_have_the_pieces_granted_to_it() {
-    let mut world = swarm! { pieces: 100, blocks_per_piece: 1, have: full, config: { upload_slots: Some(0) } };
+    let mut world =
+        swarm! { pieces: 100, blocks_per_piece: 1, have: full, config: { upload_slots: Some(0) } };
     let peer = taker(&mut world);
-    let granted = world.told(peer, |message| if let Message::AllowedFast(piece) = message { Some(*piece) } else { None });
+    let granted = world
+        .told(peer, |message| if let Message::AllowedFast(piece) = message { Some(*piece) } else { None });
     assert_eq!(granted.len(), 5);
     world.say(peer, Message::Request(world.request(&format!("{}:0", granted[0]))));
     assert_eq!(world.served(peer).len(), 1);
@@ -187,7 +203,9 @@ fn the_info_dictionary_is_served_in_pieces() {
     for (number, length) in [(0, Some(16_384)), (1, Some(3_616)), (2, None), (u32::MAX, None)] {
         world.say(peer, Message::Metadata(wire::MetadataMessage::Request(number)));
         let answers = world.told(peer, |message| match message {
-            Message::Metadata(wire::MetadataMessage::Data { data, total_size: 20_000, .. }) => Some(Some(data.len())),
+            Message::Metadata(wire::MetadataMessage::Data { data, total_size: 20_000, .. }) => {
+                Some(Some(data.len()))
+            }
             Message::Metadata(wire::MetadataMessage::Reject(_)) => Some(None),
             _ => None,
         });

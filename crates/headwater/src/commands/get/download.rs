@@ -275,7 +275,7 @@ impl<'a> Download<'a> {
             }
             let over = if asked {
                 args.seed_time.is_some_and(|time| completed.elapsed() >= time)
-                    || args.seed_ratio.is_some_and(|ratio| reached(&status, ratio))
+                    || args.seed_ratio.is_some_and(|ratio| reached(status.uploaded, status.total, ratio))
             } else {
                 !status.needed_by_others || completed.elapsed() >= LINGER
             };
@@ -365,10 +365,9 @@ fn add_failure(text: &str, error: &AddError) -> Failure {
 }
 
 /// Whether as many times the size has been uploaded.
-pub(in crate::commands) fn reached(status: &Status, ratio: f64) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact bytes")]
-    let (uploaded, total) = (status.uploaded as f64, status.total as f64);
-    uploaded >= ratio * total
+#[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact bytes")]
+pub(in crate::commands) fn reached(uploaded: u64, size: u64, ratio: f64) -> bool {
+    uploaded as f64 >= ratio * size as f64
 }
 
 /// `./NAME` as `NAME`.

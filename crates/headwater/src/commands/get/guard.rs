@@ -3,6 +3,7 @@
 //! Files are ours if an earlier run left its state, or if at least one piece of the torrent is found in them. Empty files and
 //! holes hold nothing that could be lost.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -55,8 +56,8 @@ fn in_the_way(info: &Info, files: &TorrentFiles, chosen: &[bool]) -> Vec<(FileIn
     });
     let there = wanted.filter_map(|(_, index)| {
         let path = files.path_of(FileIndex(index))?;
-        let metadata = path.metadata().ok().filter(|metadata| metadata.is_file())?;
-        (metadata.len() > 0 && metadata.blocks() > 0).then(|| (FileIndex(index), path, metadata.len()))
+        let metadata = path.metadata().ok().filter(Metadata::is_file)?;
+        (metadata.len() > 0 && metadata.blocks() > 0).then_some((FileIndex(index), path, metadata.len()))
     });
     there.collect()
 }
@@ -69,14 +70,18 @@ fn holds_a_piece(
     let layout = info.layout();
     let mut pieces = Bitfield::none(layout.piece_count());
     for (file, ..) in there {
-        layout.pieces_of(*file).for_each(|piece| _ = pieces.set(piece));
+        for piece in layout.pieces_of(*file) {
+            pieces.set(piece);
+        }
     }
     let disk = Disk::start(threads(None));
     let step = usize::try_from(STEP / u64::from(layout.piece_length())).unwrap_or(1).max(1);
     let pieces: Vec<u32> = pieces.iter().collect();
     for run in pieces.chunks(step) {
         let mut some = Bitfield::none(layout.piece_count());
-        run.iter().for_each(|piece| _ = some.set(*piece));
+        for &piece in run {
+            some.set(piece);
+        }
         let (tell, told) = mpsc::channel();
         let (progress, cancel) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         disk.check(files, &some, progress, cancel, move |result| _ = tell.send(result));

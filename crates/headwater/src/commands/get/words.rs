@@ -12,7 +12,10 @@ pub(super) fn rates(status: &Status) -> String {
     let (part, down, up) = (part(status.done, status.total), rate(status.rate_down), rate(status.rate_up));
     let mut words = format!("{part}  ↓ {down} ↑ {up}  {}", peers(status));
     if let Some(eta) = status.eta.filter(|_| status.done < status.total) {
-        words.push_str(&format!("  eta {}", duration(Duration::from_secs(eta.as_secs()))));
+        let seconds = eta.as_secs();
+        let eta = if seconds < 60 { format!("{seconds}s") } else { duration(eta) };
+        words += "  eta ";
+        words += &eta;
     }
     words
 }

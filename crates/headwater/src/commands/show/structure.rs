@@ -82,7 +82,9 @@ fn text_or_hex(bytes: &[u8], shown: usize) -> String {
     if let Some(text) = text {
         return clean(text).into_owned();
     }
-    let hex: String = bytes.iter().take(shown).map(|byte| format!("{byte:02x}")).collect();
+    let mut hex = String::new();
+    // Writing to a string cannot fail.
+    bytes.iter().take(shown).for_each(|byte| _ = write!(hex, "{byte:02x}"));
     if bytes.len() > shown { format!("{hex}… ({} bytes)", bytes.len()) } else { hex }
 }
 
