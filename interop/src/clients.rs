@@ -13,7 +13,7 @@ use crate::{Outcome, Setup};
 pub(crate) const PORT: u16 = 6881;
 
 /// How long a client may take to be ready or done. Transmission starts its peers on timers of up to a minute.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

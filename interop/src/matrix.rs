@@ -18,6 +18,9 @@ use crate::{Outcome, Setup};
 /// The port both trackers listen on.
 const TRACKER_PORT: u16 = 6969;
 
+/// Their address: the first of the world.
+const TRACKER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tracker {
     Headwater,
@@ -121,7 +124,8 @@ fn start(
     seed: bool,
 ) -> Result<Peer, Box<dyn std::error::Error>> {
     let folder = if seed { release.folder.clone() } else { world.folder(&format!("fetched-{client:?}"))? };
-    let address = world.address();
+    // Transmission announces from whichever address the system picks, which is that of the tracker here.
+    let address = if client == Client::Transmission { TRACKER } else { world.address() };
     client.start(setup, world, &Task { role, torrent: &release.torrent, folder: &folder, address, seed })
 }
 
@@ -175,7 +179,7 @@ fn single_file(
     create(setup, world, &folder.join("film.bin"), format, at)
 }
 
-/// A folder of files of many sizes, empty ones included.
+/// A folder of files of many sizes; none is empty, since Transmission 3.00 makes no empty files.
 fn tree(
     setup: &Setup,
     world: &World,
@@ -183,7 +187,7 @@ fn tree(
     format: &str,
 ) -> Result<Release, Box<dyn std::error::Error>> {
     let folder = world.folder("payload")?;
-    for (index, size) in [0, 1, 16_384, 100_000, 1 << 20, 5_000_001, 12_345_678].into_iter().enumerate() {
+    for (index, size) in [1, 16_384, 16_385, 100_000, 1 << 20, 5_000_001, 12_345_678].into_iter().enumerate() {
         let sub = world.folder(&format!("payload/tree/d{}", index % 3))?;
         fs::write(sub.join(format!("f{index}")), noise(size))?;
     }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::config::{Families, Listen};
 use crate::error::StartError;
@@ -89,11 +89,20 @@ fn listener(at: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Connects within `patience`.
-pub(crate) async fn connect(at: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let stream = tokio::time::timeout(patience, TcpStream::connect(at)).await??;
+/// Connects within `patience`; from the address that is listened on, so that peers and trackers see the one they can dial.
+pub(crate) async fn connect(at: SocketAddr, listen: Listen, patience: Duration) -> io::Result<TcpStream> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(ip) = source(at.ip(), listen) {
+        socket.bind((ip, 0).into())?;
+    }
+    let stream = tokio::time::timeout(patience, socket.connect(at)).await??;
     prepare(&stream);
     Ok(stream)
+}
+
+/// The address to connect from; `None`: the system's choice. Loopback reaches nothing but itself, so it is no choice.
+fn source(to: IpAddr, listen: Listen) -> Option<IpAddr> {
+    listen.ip.filter(|ip| !ip.is_unspecified() && !ip.is_loopback() && ip.is_ipv4() == to.is_ipv4())
 }
 
 /// What every stream wants, accepted ones too: we coalesce writes ourselves, so nothing is gained by the system's waiting.
@@ -107,4 +116,21 @@ pub(crate) fn prepare(stream: &TcpStream) {
 pub(crate) async fn resolve(host: &str, port: u16, families: Families) -> io::Result<Vec<SocketAddr>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok(tokio::net::lookup_host((host, port)).await?.filter(|at| families.allow(at.ip())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_from_the_address_that_is_listened_on() {
+        let source = |to: &str, ip: &str| {
+            source(to.parse().unwrap(), Listen { ip: ip.parse().ok(), port: None }).map(|ip| ip.to_string())
+        };
+        assert_eq!(source("198.51.100.1", "192.0.2.1"), Some("192.0.2.1".into()));
+        assert_eq!(source("2001:db8::1", "192.0.2.1"), None);
+        assert_eq!(source("198.51.100.1", "127.0.0.1"), None);
+        assert_eq!(source("198.51.100.1", "0.0.0.0"), None);
+        assert_eq!(source("198.51.100.1", ""), None);
+    }
 }

@@ -47,7 +47,7 @@ async fn reach(home: &Home, at: SocketAddr) -> io::Result<(TcpStream, Handshake,
     }
     let place = home.context.connections.clone().try_acquire_owned().map_err(io::Error::other)?;
     let _half_open = home.context.half_open.acquire().await.map_err(io::Error::other)?;
-    let mut stream = bind::connect(at, CONNECT).await?;
+    let mut stream = bind::connect(at, home.context.config.listen, CONNECT).await?;
     stream.write_all(&our_handshake(home).encode()).await?;
     let handshake = listen::read_handshake(&mut stream).await?;
     if handshake.info_hash != home.wire_hash {

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-use crate::config::{Config, Families};
+use crate::config::{Config, Families, Listen};
 use crate::error::FetchError;
 use crate::{address, bind};
 
@@ -71,6 +71,7 @@ pub(crate) struct Answer {
 /// Settings of all requests.
 pub(crate) struct Http {
     families: Families,
+    listen: Listen,
     allow_local: bool,
     user_agent: String,
     ca_file: Option<PathBuf>,
@@ -96,6 +97,7 @@ impl Http {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             families: config.families,
+            listen: config.listen,
             allow_local: config.allow_local,
             user_agent: config.client.replace(' ', "/"),
             ca_file: config.ca_file.clone(),
@@ -138,7 +140,7 @@ impl Http {
                 failure = FetchError::NotGlobal(at.ip());
                 continue;
             }
-            match bind::connect(at, CONNECT).await {
+            match bind::connect(at, self.listen, CONNECT).await {
                 Ok(stream) => return Ok(stream),
                 Err(source) => failure = FetchError::Connect { at, source },
             }

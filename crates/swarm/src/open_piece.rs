@@ -132,26 +132,27 @@ impl OpenPiece {
         sensible
     }
 
-    /// `by` is asked no longer; with `hope` its answer would still be welcome.
+    /// `by` is asked no longer, and another that was asked too takes its place. With `hope` its answer would still be welcome, and
+    /// anyone may be asked afresh: those asked too may be no better.
     pub(crate) fn give_back(&mut self, number: u32, by: PeerKey, hope: bool) {
-        let heir = self.also.iter().position(|also| also.0 == number && also.1 != by);
-        let Some(block) = self.blocks.get_mut(number as usize) else { return };
-        match block {
-            Block::Asked(first) if *first == by => {
-                if let Some(at) = heir {
-                    *block = Block::Asked(self.also.remove(at).1);
-                } else {
-                    *block = Block::Unasked;
-                    self.unasked += 1;
-                    self.low = self.low.min(number);
-                }
-                if hope {
-                    self.also.push((number, by));
-                }
-            }
-            _ if !hope => self.also.retain(|&also| also != (number, by)),
-            _ => {}
+        let heir = self.also.iter().position(|also| also.0 == number && !hope);
+        match self.blocks.get_mut(number as usize) {
+            Some(Block::Asked(first)) if *first == by => match heir {
+                Some(at) => *first = self.also.remove(at).1,
+                None => self.unask(number),
+            },
+            _ if hope => return,
+            _ => self.also.retain(|&also| also != (number, by)),
         }
+        if hope {
+            self.also.push((number, by));
+        }
+    }
+
+    fn unask(&mut self, number: u32) {
+        self.blocks[number as usize] = Block::Unasked;
+        self.unasked += 1;
+        self.low = self.low.min(number);
     }
 
     /// Keeps a block, unless it is here already.
@@ -223,5 +224,44 @@ impl OpenPiece {
         assert_eq!(self.absent, count(|block| !matches!(block, Block::Here(..))));
         let before = &self.blocks[..self.low as usize];
         assert!(!before.iter().any(|block| matches!(block, Block::Unasked)), "unasked before {}", self.low);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEERS: [PeerKey; 3] = [PeerKey(1), PeerKey(2), PeerKey(3)];
+
+    fn asked_of_two() -> OpenPiece {
+        let mut piece = OpenPiece::new(BLOCK, Duration::ZERO, None);
+        assert_eq!(piece.ask_next(PEERS[0]), Some(0));
+        assert!(piece.ask_too(0, PEERS[1]));
+        piece
+    }
+
+    #[test]
+    fn who_was_asked_too_takes_the_place_of_one_who_leaves() {
+        let mut piece = asked_of_two();
+        piece.give_back(0, PEERS[0], false);
+        piece.check_invariants();
+        assert!(!piece.has_unasked() && piece.is_asked_of(0, PEERS[1]) && !piece.is_asked_of(0, PEERS[0]));
+    }
+
+    #[test]
+    fn peers_that_do_not_answer_never_keep_others_from_being_asked() {
+        let mut piece = asked_of_two();
+        piece.give_back(0, PEERS[1], true);
+        piece.give_back(0, PEERS[0], true);
+        piece.check_invariants();
+        assert!(piece.is_asked_of(0, PEERS[0]) && piece.is_asked_of(0, PEERS[1]));
+        assert_eq!((piece.ask_next(PEERS[0]), piece.ask_next(PEERS[2])), (None, Some(0)));
+    }
+
+    #[test]
+    fn whoever_sends_the_block_the_others_are_named() {
+        let mut piece = asked_of_two();
+        let received = piece.receive(Duration::ZERO, 0, Bytes::from_static(b"x"), PEERS[1]).unwrap();
+        assert_eq!(received, Received { complete: true, others: vec![PEERS[0]] });
     }
 }
