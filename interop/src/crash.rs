@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::crowd::uploaded;
+use crate::crowd::{seeding, uploaded};
 use crate::matrix::say;
 use crate::world::{Process, World, fingerprint, output};
 use crate::{Outcome, Setup};
@@ -44,7 +44,7 @@ pub(crate) fn run(setup: &Setup) -> Outcome {
     ]);
     command.arg(&torrent).arg("-d").arg(&folder).args(["--listen", &format!("{address}:6881")]);
     let mut origin = world.start("origin", &mut command)?;
-    origin.wait_until("seeding", PATIENCE, |process| process.stdout().contains("Seeding"))?;
+    origin.wait_until("seeding", PATIENCE, seeding)?;
 
     let peer = format!("{address}:6881");
     let mut first = get(setup, &world, &torrent, &peer)?;

@@ -107,14 +107,10 @@ fn origin(
     folder: &Path,
 ) -> Result<Process, Box<dyn Error>> {
     let address = world.address().to_string();
-    let mut command = headwater(setup, world, "origin", &address)?;
-    command
-        .args(["--progress", "json", "seed", "--limit-upload", "20MiB"])
-        .arg(torrent)
-        .arg("-d")
-        .arg(folder);
+    let mut command = headwater(setup, world, "origin", "seed", &address)?;
+    command.args(["--progress", "json", "--limit-upload", "20MiB"]).arg(torrent).arg("-d").arg(folder);
     let mut origin = world.start("origin", &mut command)?;
-    origin.wait_until("seeding", PATIENCE, |process| process.stdout().contains("Seeding"))?;
+    origin.wait_until("seeding", PATIENCE, seeding)?;
     Ok(origin)
 }
 
@@ -139,20 +135,31 @@ fn downloader(
     torrent: &Path,
 ) -> Result<Process, Box<dyn Error>> {
     let name = format!("fetched-{number}");
-    let mut command = headwater(setup, world, &name, address)?;
+    let mut command = headwater(setup, world, &name, "get", address)?;
     command
-        .args(["get", "--limit-upload", "40MiB", "--seed-time", "1h"])
+        .args(["--limit-upload", "40MiB", "--seed-time", "1h"])
         .arg(torrent)
         .arg("-d")
         .arg(world.folder(&name)?);
     world.start(&name, &mut command)
 }
 
-fn headwater(setup: &Setup, world: &World, name: &str, address: &str) -> Result<Command, Box<dyn Error>> {
+fn headwater(
+    setup: &Setup,
+    world: &World,
+    name: &str,
+    verb: &str,
+    address: &str,
+) -> Result<Command, Box<dyn Error>> {
     let mut command = Command::new(&setup.headwater);
     command.arg("--state-dir").arg(world.folder(&format!("{name}-state"))?);
-    command.args(["--listen", &format!("{address}:{PORT}")]);
+    command.args([verb, "--listen", &format!("{address}:{PORT}")]);
     Ok(command)
+}
+
+/// Whether an origin with `--progress json` says that it seeds.
+pub(crate) fn seeding(process: &Process) -> bool {
+    process.stdout().contains(r#""event":"seeding""#)
 }
 
 /// The payload bytes a process says it has sent, from its last progress event.

@@ -187,7 +187,8 @@ fn tree(
     format: &str,
 ) -> Result<Release, Box<dyn std::error::Error>> {
     let folder = world.folder("payload")?;
-    for (index, size) in [1, 16_384, 16_385, 100_000, 1 << 20, 5_000_001, 12_345_678].into_iter().enumerate() {
+    for (index, size) in [1, 16_384, 16_385, 100_000, 1 << 20, 5_000_001, 12_345_678].into_iter().enumerate()
+    {
         let sub = world.folder(&format!("payload/tree/d{}", index % 3))?;
         fs::write(sub.join(format!("f{index}")), noise(size))?;
     }

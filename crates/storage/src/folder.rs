@@ -1,7 +1,7 @@
 //! The target folder, and how to open things below it without ever leaving it.
 //!
-//! Owned by `TorrentFiles`. Every component of a path is opened on its own without following links, so a link planted
-//! before or during a download is refused wherever it stands. It knows paths only, nothing of torrents.
+//! Owned by `TorrentFiles`. No component of a path is followed if it is a link, so a link planted before or during a
+//! download is refused wherever it stands. It knows paths only, nothing of torrents.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -45,14 +45,17 @@ impl Folder {
         let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = match access {
             Access::ReadThroughLinks => rustix::fs::openat(CWD, &full, flags | OFlags::RDONLY, Mode::empty()),
-            Access::Read => {
-                let parent = self.descend(folders, false)?;
-                rustix::fs::openat(parent, name, flags | OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())
-            }
-            Access::Write => {
-                let parent = self.descend(folders, true)?;
-                let flags = flags | OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW;
-                rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o666))
+            Access::Read | Access::Write => {
+                let write = access == Access::Write;
+                let (flags, mode) = if write {
+                    (flags | OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW, Mode::from_raw_mode(0o666))
+                } else {
+                    (flags | OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())
+                };
+                match at_once(&full, flags, mode) {
+                    Some(descriptor) => Ok(descriptor),
+                    None => rustix::fs::openat(self.descend(folders, write)?, name, flags, mode),
+                }
             }
         };
         let file = match opened {
@@ -124,6 +127,19 @@ impl Folder {
         }
         Ok(at)
     }
+}
+
+/// The usual case in one system call: all folders are there and none is a link. `None`: go the long way, which creates
+/// folders and says what is wrong.
+#[cfg(target_os = "linux")]
+fn at_once(full: &Path, flags: OFlags, mode: Mode) -> Option<rustix::fd::OwnedFd> {
+    use rustix::fs::ResolveFlags;
+    rustix::fs::openat2(CWD, full, flags, mode, ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn at_once(_: &Path, _: OFlags, _: Mode) -> Option<rustix::fd::OwnedFd> {
+    None
 }
 
 /// Divides a path into its folders and its last name, if every component is a plain name.

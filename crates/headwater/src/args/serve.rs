@@ -82,8 +82,8 @@ pub(crate) struct Publish {
     /// Address to serve HTTP on [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<String>,
-    /// Which hashes to write
-    #[arg(long, value_enum, default_value_t)]
+    /// Which hashes to write; every client reads v1
+    #[arg(long, value_enum, default_value_t = FormatArg::V1)]
     pub(crate) format: FormatArg,
     /// Most to upload per second
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]

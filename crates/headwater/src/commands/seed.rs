@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: &Seed) -> Result<Exit, Failure>
     }
     let config = engine_config(&args.net, &context.state, None, args.limit_upload)?;
     let sources = sources(&args.source, args.input.as_deref())?;
-    let open = |text: &String| open_source(context, Path::new(text), args.dir.as_deref(), FormatArg::Hybrid);
+    let open = |text: &String| open_source(context, Path::new(text), args.dir.as_deref(), FormatArg::V1);
     let items: Vec<Item> = sources.iter().map(open).collect::<Result<_, _>>()?;
     let terms = Terms { ratio: args.ratio, time: args.time, magnet: args.magnet };
     serve(context, config, items, terms).await
