@@ -26,6 +26,9 @@ const MOST_FROM_ORIGIN: u64 = 150;
 /// 4 GiB at 20 MiB/s are 205 s; four times that is generous.
 const PATIENCE: Duration = Duration::from_secs(900);
 
+/// How often the run says how it goes.
+const REPORT: Duration = Duration::from_secs(10);
+
 /// At least this often a running transfer reports its progress.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -50,13 +53,7 @@ pub(crate) fn run(setup: &Setup, payload: Option<PathBuf>) -> Outcome {
     let layout = metainfo.info.layout();
     let watch = Watch::start(&addresses, metainfo.info.wire_hash(), layout.piece_count());
     let start = Instant::now();
-    while watch.covered().0 < layout.piece_count() {
-        if start.elapsed() > PATIENCE {
-            let covered = watch.covered();
-            return Err(format!("only {covered:?} pieces among the downloaders after {PATIENCE:?}").into());
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+    spread(&watch, &origin)?;
     let (elapsed, waiting) = (start.elapsed(), downloaders.iter().filter(|process| !done(process)).count());
     // The counter is a progress event behind: the origin stays a moment longer than it would have to.
     thread::sleep(PROGRESS);
@@ -75,6 +72,30 @@ pub(crate) fn run(setup: &Setup, payload: Option<PathBuf>) -> Outcome {
         return Err(format!("the origin sent more than {MOST_FROM_ORIGIN} % of the size").into());
     }
     compare(&world, &payload)
+}
+
+/// Waits until every piece is somewhere among the downloaders, saying how it goes.
+fn spread(watch: &Watch, origin: &Process) -> Outcome {
+    let start = Instant::now();
+    let mut next = REPORT;
+    loop {
+        let (covered, pieces) = watch.covered();
+        let elapsed = start.elapsed();
+        if elapsed >= next || covered == pieces {
+            next += REPORT;
+            let sent = uploaded(origin).unwrap_or(0) >> 20;
+            say(&format!(
+                "{elapsed:.0?}: {covered} of {pieces} pieces among the downloaders, {sent} MiB sent by the origin"
+            ));
+        }
+        if covered == pieces {
+            return Ok(());
+        }
+        if elapsed > PATIENCE {
+            return Err(format!("not every piece is among the downloaders after {PATIENCE:?}").into());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn done(process: &Process) -> bool {

@@ -81,8 +81,7 @@ fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool) -> Out
     let mut world = World::new()?;
     let at = world.address();
     let release = match (client, they_seed) {
-        (Client::Libtorrent, true) => single_file(setup, &world, at, "hybrid")?,
-        (Client::Libtorrent, false) => tree(setup, &world, at, "hybrid")?,
+        (Client::Libtorrent, _) => tree(setup, &world, at, "hybrid")?,
         (_, true) => single_file(setup, &world, at, "v1")?,
         (_, false) => tree(setup, &world, at, "v1")?,
     };

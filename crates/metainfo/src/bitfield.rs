@@ -88,9 +88,16 @@ impl Bitfield {
 
     /// The pieces present, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.bytes.iter().zip(0u32..).flat_map(|(&byte, at)| {
+        self.iter_from(0)
+    }
+
+    /// The pieces present from `index` on, in order. Runs of absent pieces are passed over eight at a time.
+    pub fn iter_from(&self, index: u32) -> impl Iterator<Item = u32> + '_ {
+        let bytes = self.bytes.iter().zip(0u32..).skip(index as usize / 8).filter(|&(&byte, _)| byte != 0);
+        let pieces = bytes.flat_map(|(&byte, at)| {
             (0..8).filter(move |shift| byte & (0x80 >> shift) != 0).map(move |shift| at * 8 + shift)
-        })
+        });
+        pieces.skip_while(move |&piece| piece < index)
     }
 
     /// Whether `other` has a piece that this set lacks. Both must be of one torrent.
@@ -131,6 +138,8 @@ mod tests {
         assert!(have.set(0) && have.set(9) && !have.set(9) && !have.set(10));
         assert_eq!(have.as_bytes(), [0b1000_0000, 0b0100_0000]);
         assert_eq!(have.iter().collect::<Vec<_>>(), [0, 9]);
+        assert_eq!(have.iter_from(1).collect::<Vec<_>>(), [9]);
+        assert_eq!(have.iter_from(10).count(), 0);
         assert!(have.clear(0) && !have.clear(0));
         assert_eq!(have.count(), 1);
     }

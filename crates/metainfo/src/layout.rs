@@ -231,6 +231,15 @@ impl Layout {
         self.spans(block).all(|span| span.pad)
     }
 
+    /// The part of a block that somebody must be asked for: all of it but padding at its end. A block of nothing but padding
+    /// stays whole.
+    pub fn without_padding(&self, block: BlockRef) -> BlockRef {
+        let whole = self.content == self.end;
+        let tail = |length: u32, span: Span| if span.pad { length + span.length } else { 0 };
+        let padding = if whole { 0 } else { self.spans(block).fold(0, tail) };
+        if padding < block.length { BlockRef { length: block.length - padding, ..block } } else { block }
+    }
+
     /// The runs of files that a block covers, in order.
     pub fn spans(&self, block: BlockRef) -> impl Iterator<Item = Span> + '_ {
         self.spans_between(self.piece_start(block.piece) + u64::from(block.begin), block.length)
@@ -330,6 +339,9 @@ mod tests {
         let layout = Layout::contiguous(65_536, [(20_000, false), (45_536, true), (5, false)]).unwrap();
         let pads: Vec<bool> = layout.blocks(PieceIndex(0)).map(|b| layout.is_pad(b)).collect();
         assert_eq!(pads, [false, false, true, true]);
+        let asked: Vec<u32> =
+            layout.blocks(PieceIndex(0)).map(|b| layout.without_padding(b).length()).collect();
+        assert_eq!(asked, [BLOCK, 20_000 - BLOCK, BLOCK, BLOCK]);
         assert_eq!(layout.content_length(), 20_005);
         assert_eq!(layout.piece_content(PieceIndex(0)), 20_000);
     }

@@ -47,6 +47,26 @@ pub fn poisoners(seed: u64, count: usize) -> Report {
         .expect("poisoners", rejected <= 2 * spoilt, |_| format!("{spoilt} pieces came bad {rejected} times"))
 }
 
+/// Twelve of 14 peers claim everything, take every request and send nothing; nobody waits for them at the end.
+pub fn liars(seed: u64) -> Report {
+    let layout = layout(PIECES, 4);
+    let mut nodes: Vec<Plan> = (0..2).map(|_| Plan::origin(&layout, speed(GOOD_UP))).collect();
+    nodes.extend((2..14).map(|_| Plan {
+        conduct: Conduct::Lies,
+        origin: false,
+        ..Plan::origin(&layout, speed(GOOD_UP))
+    }));
+    let downloader = Plan { fates: vec![(START, Fate::Join)], ..Plan::leecher(&layout, speed(10 * GOOD_UP)) };
+    nodes.push(downloader);
+    let ideal = Duration::from_secs(size(&layout)) / (2 * GOOD_UP);
+    let bound = ideal.mul_f64(1.3);
+    let report = play("liars", script(seed, layout, nodes), None);
+    let took = report.nodes[14].completed.unwrap_or_default().saturating_sub(START);
+    report.expect("liars", took <= bound, |_| {
+        format!("it took {:.1} s instead of {:.1} s", took.as_secs_f64(), bound.as_secs_f64())
+    })
+}
+
 /// The origin goes as soon as every piece is somewhere else, and still everybody ends with all of it.
 pub fn origin_leaves(seed: u64) -> Report {
     let layout = layout(PIECES, 2);

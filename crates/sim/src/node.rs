@@ -48,12 +48,12 @@ pub(crate) struct Record {
     pub(crate) completed: Option<Duration>,
     /// Its swarm said so too, in this life.
     pub(crate) said_complete: bool,
-    /// Payload bytes received, sent, and received but not kept because the piece was bad or the disk full.
+    /// Payload bytes received, sent, received in pieces that were bad or found no room, and stored.
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) committed: u64,
-    /// Bytes of unfinished pieces that may have been lost by leaving.
+    /// How often it left, and lost its unfinished pieces by that.
     pub(crate) lives_lost: u32,
     /// Pieces that did not match.
     pub(crate) rejected: u32,

@@ -26,6 +26,11 @@ fn five_poisoners_among_twenty_are_found() {
 }
 
 #[test]
+fn twelve_peers_that_send_nothing_do_not_hold_up_two_that_do() {
+    check(cases::liars);
+}
+
+#[test]
 fn the_origin_may_leave_once_every_piece_is_elsewhere() {
     check(cases::origin_leaves);
 }

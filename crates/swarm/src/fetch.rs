@@ -52,6 +52,10 @@ impl Swarm {
     pub(crate) fn block(&mut self, key: PeerKey, index: u32, begin: u32, data: Bytes) -> Result<(), HangUp> {
         let length = data.len() as u64;
         let grid = u32::try_from(data.len()).ok().and_then(|length| self.grid_block(index, begin, length));
+        let data = match grid {
+            Some(block) => with_padding(block, data),
+            None => data,
+        };
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
         peer.down.add(self.now, length);
         self.down.add(self.now, length);
@@ -84,10 +88,15 @@ impl Swarm {
         Ok(())
     }
 
-    /// The block of the grid that these numbers name exactly.
+    /// The block of the grid that is asked for by exactly these numbers.
     fn grid_block(&self, index: u32, begin: u32, length: u32) -> Option<BlockRef> {
         let block = self.layout.grid_block(self.layout.piece(index)?, begin / BLOCK)?;
-        (block.begin() == begin && block.length() == length).then_some(block)
+        (self.request(block) == Request { index, begin, length }).then_some(block)
+    }
+
+    /// How a block of the grid is asked for: without padding at its end, which every small file of a hybrid has (BEP 47).
+    fn request(&self, block: BlockRef) -> Request {
+        request(self.layout.without_padding(block))
     }
 
     fn commit(&mut self, piece: u32) {
@@ -107,7 +116,7 @@ impl Swarm {
 
     fn say_cancel(&mut self, key: PeerKey, piece: u32, number: u32) {
         if let Some(block) = self.layout.grid_block(PieceIndex(piece), number) {
-            self.say(key, Message::Cancel(request(block)));
+            self.say(key, Message::Cancel(self.request(block)));
         }
     }
 
@@ -227,7 +236,8 @@ impl Swarm {
             let Some(block) = self.pieces.ask_next(piece, key) else { return asked };
             peer.requests.ask(self.now, piece, block.number());
             peer.down.start(self.now);
-            self.actions.push_back(Action::Say { peer: key, message: Message::Request(request(block)) });
+            let message = Message::Request(request(self.layout.without_padding(block)));
+            self.actions.push_back(Action::Say { peer: key, message });
         }
         room
     }
@@ -360,8 +370,19 @@ impl Swarm {
         let Some(block) = self.pieces.ask_too(ask.piece, ask.number, key) else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.requests.ask(self.now, ask.piece, ask.number);
-        self.say(key, Message::Request(request(block)));
+        self.say(key, Message::Request(self.request(block)));
     }
+}
+
+/// The whole block: what was asked for, and the padding at its end.
+fn with_padding(block: BlockRef, data: Bytes) -> Bytes {
+    let length = usize::try_from(block.length()).unwrap_or(data.len());
+    if data.len() >= length {
+        return data;
+    }
+    let mut whole = data.to_vec();
+    whole.resize(length, 0);
+    whole.into()
 }
 
 /// A block as a message names it.

@@ -18,6 +18,9 @@ const BUCKETS: usize = 3 * RARITIES;
 /// Pieces looked at in the queue before the peer's own, presumably few, pieces are looked at instead.
 const LOOKS: usize = 4096;
 
+/// Pieces of a peer's compared then.
+const FEW: usize = 64;
+
 /// A piece that is not in the queue.
 const NOWHERE: u32 = u32::MAX;
 
@@ -176,7 +179,9 @@ impl Picker {
         let mut looks = 0;
         for bucket in 0..BUCKETS {
             let members = self.members(bucket);
-            if members.is_empty() {
+            // What nobody but seeds has, no other peer has.
+            let hopeless = bucket % RARITIES == 0 && matches!(has, Has::Some(_));
+            if members.is_empty() || hopeless {
                 continue;
             }
             let (before, after) = members.split_at(rng.usize(..members.len()));
@@ -186,7 +191,7 @@ impl Picker {
             }
             looks += members.len();
             if looks >= LOOKS {
-                return self.pick_from(has);
+                return self.pick_from(has, rng);
             }
         }
         None
@@ -198,12 +203,13 @@ impl Picker {
         (0..3).find_map(|class| row(class).iter().copied().filter(|&piece| has.get(piece)).min())
     }
 
-    /// Any piece of the peer's that is in the queue.
-    fn pick_from(&self, has: &Has) -> Option<u32> {
-        match has {
-            Has::All => self.queue.first().copied(),
-            Has::Some(pieces) => pieces.iter().find(|&piece| self.is_queued(piece)),
-        }
+    /// The best of a few pieces of the peer's, taken from anywhere, that are in the queue.
+    fn pick_from(&self, has: &Has, rng: &mut fastrand::Rng) -> Option<u32> {
+        let Has::Some(pieces) = has else { return self.queue.first().copied() };
+        let from = rng.u32(..pieces.len().max(1));
+        let around = pieces.iter_from(from).chain(pieces.iter().take_while(|&piece| piece < from));
+        let queued = around.filter(|&piece| self.is_queued(piece));
+        queued.take(FEW).min_by_key(|&piece| self.bucket(piece))
     }
 
     /// Copies of the rarest piece.
@@ -293,6 +299,19 @@ mod tests {
             Some(piece)
         })
         .collect()
+    }
+
+    #[test]
+    fn of_many_pieces_a_peer_is_asked_for_any_of_its_own_and_not_in_order() {
+        let count = 4 * u32::try_from(LOOKS).unwrap();
+        let mut picker = picker(count);
+        (0..count).for_each(|piece| picker.add_copy(piece));
+        let few = has(&[7, 70, 700, 7000], count);
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut asked: Vec<u32> = (0..100).filter_map(|_| picker.pick(&few, &mut rng)).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        assert!(asked.len() > 1, "{asked:?}");
     }
 
     #[test]

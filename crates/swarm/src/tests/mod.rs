@@ -193,12 +193,12 @@ impl World {
     }
 
     pub(super) fn request(&self, name: &str) -> Request {
-        crate::fetch::request(self.block(name))
+        crate::fetch::request(self.layout.without_padding(self.block(name)))
     }
 
     /// A good block arrives.
     pub(super) fn sends(&mut self, peer: PeerKey, name: &str) {
-        let block = self.block(name);
+        let block = self.layout.without_padding(self.block(name));
         self.sends_data(peer, block, good(block));
     }
 
