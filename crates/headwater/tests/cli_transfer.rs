@@ -116,11 +116,12 @@ fn a_strangers_file_is_not_overwritten_but_an_own_one_is_repaired() {
     assert_eq!(world.read("there/film.bin"), noise(SIZE));
 }
 
+/// In a hybrid no two files share a piece, so nothing of the others comes along.
 #[test]
 fn chosen_files_alone_are_fetched() {
     let world = World::new();
     world.write_dist();
-    let mut origin = world.start("publish dist --http 127.0.0.1:0 --state-dir origin");
+    let mut origin = world.start("publish dist --format hybrid --http 127.0.0.1:0 --state-dir origin");
     let url = origin.word_after("headwater get ");
     let list = stdout(&world.run(&format!("get {url} --list")).success());
     assert_eq!(list.lines().count(), 3, "{list}");
