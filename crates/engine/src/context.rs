@@ -96,3 +96,19 @@ pub(crate) fn new_peer_id() -> Result<PeerId, getrandom::Error> {
     getrandom::fill(&mut random)?;
     Ok(wire::our_peer_id(random))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // P-10
+    #[tokio::test]
+    async fn a_ban_holds_for_every_way_to_write_the_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = Context::new(Config::new(dir.path().to_owned()), 1).await.unwrap();
+        context.ban("::ffff:192.0.2.7".parse().unwrap());
+        assert!(context.is_banned("192.0.2.7".parse().unwrap()));
+        assert!(context.is_banned("::ffff:192.0.2.7".parse().unwrap()));
+        assert!(!context.is_banned("192.0.2.8".parse().unwrap()));
+    }
+}

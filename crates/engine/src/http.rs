@@ -277,7 +277,102 @@ pub(crate) fn keep_reachable(peers: &mut Vec<SocketAddr>, tracker: IpAddr, allow
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A server that redirects every request to where `location` says; its address, and the requests it had.
+    async fn redirecting(
+        location: impl Fn(SocketAddr) -> String + Send + 'static,
+    ) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = requests.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                log.lock().unwrap().push(String::from_utf8(request).unwrap());
+                let head =
+                    format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", location(at));
+                stream.write_all(head.as_bytes()).await.unwrap();
+            }
+        });
+        (at, requests)
+    }
+
+    async fn refusal(url: &str, named_by: NamedBy) -> FetchError {
+        let http = Http::new(&Config::new(PathBuf::new()));
+        let get = Get { url, named_by, max_bytes: 1000, patience: DOWNLOAD_PATIENCE };
+        http.get(get).await.unwrap_err()
+    }
+
+    // S-20
+    #[tokio::test]
+    async fn a_torrent_names_no_local_address_however_it_is_written() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0177.0.0.1",
+            "localhost",
+            "0.0.0.0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "169.254.169.254",
+        ] {
+            let url = format!("http://{host}:{port}/containers/x?");
+            let error = refusal(&url, NamedBy::Torrent { local: false }).await;
+            assert!(matches!(error, FetchError::NotGlobal(_)), "{host}: {error:?}");
+        }
+        let connected = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(connected.is_err(), "somebody connected");
+    }
+
+    // S-21
+    #[tokio::test]
+    async fn a_local_tracker_leads_to_no_other_local_place() {
+        let (at, requests) = redirecting(|at| format!("http://{at}/containers/x")).await;
+        let error = refusal(&format!("http://{at}/announce"), NamedBy::Torrent { local: true }).await;
+        assert!(matches!(error, FetchError::NotGlobal(_)), "{error:?}");
+        assert_eq!(requests.lock().unwrap().len(), 1);
+    }
+
+    // S-21
+    #[tokio::test]
+    async fn five_redirects_are_followed_and_none_out_of_the_web() {
+        let (at, requests) = redirecting(|at| format!("http://{at}/again")).await;
+        let error = refusal(&format!("http://{at}/"), NamedBy::User).await;
+        assert!(matches!(error, FetchError::Redirects(MAX_REDIRECTS)), "{error:?}");
+        assert_eq!(requests.lock().unwrap().len(), 6);
+        let (at, _) = redirecting(|_| "file:///etc/passwd".into()).await;
+        let error = refusal(&format!("http://{at}/"), NamedBy::User).await;
+        assert!(matches!(error, FetchError::Url(_)), "{error:?}");
+    }
+
+    // S-22
+    #[tokio::test]
+    async fn a_name_and_password_in_a_url_are_told_to_nobody() {
+        let (other, told) = redirecting(|_| "file:///".into()).await;
+        let (at, first) = redirecting(move |_| format!("http://{other}/x")).await;
+        refusal(&format!("http://me:secret@{at}/"), NamedBy::User).await;
+        let requests = [first.lock().unwrap().concat(), told.lock().unwrap().concat()];
+        for request in requests {
+            assert!(request.starts_with("GET /") && !request.contains("secret"), "{request}");
+            assert!(!request.to_lowercase().contains("authorization"), "{request}");
+        }
+    }
 
     fn redirect(from: &str, location: &str) -> String {
         let hop = Hop::parse(from).unwrap().redirected(location);

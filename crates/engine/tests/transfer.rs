@@ -3,11 +3,17 @@
 mod world;
 
 use std::fs;
+use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use engine::{Add, Halt, Phase, Priority};
-use metainfo::Magnet;
+use metainfo::{BLOCK, Builder, Format, Magnet, Metainfo, NewFile, PeerId, merkle};
+use sha1::{Digest, Sha1};
 use tempfile::tempdir;
-use world::{at, complete, content, engine, get, same, seed, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use wire::{Decoder, Encoder, Handshake, Message, Reserved};
+use world::{at, bytes, complete, content, engine, get, same, seed, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_arrives_as_it_was() {
@@ -219,4 +225,67 @@ async fn a_crash_of_one_torrent_is_shown_and_leaves_the_others_running() {
         .await;
     let mut getting = b.add(get(&one, target.path(), &a)).await.unwrap();
     complete(&mut getting).await;
+}
+
+/// A peer that has `data`, the only piece of a torrent, and gives it to the first who dials.
+async fn giver(listener: TcpListener, info_hash: metainfo::InfoHash, data: Bytes) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let shake = Handshake { reserved: Reserved::ours(), info_hash, peer_id: PeerId([7; 20]) };
+    let (encoder, mut decoder) = (Encoder::default(), Decoder::new());
+    let mut out = BytesMut::from(&shake.encode()[..]);
+    encoder.encode(&Message::HaveAll, &mut out);
+    encoder.encode(&Message::Unchoke, &mut out);
+    stream.read_exact(&mut [0; Handshake::LENGTH]).await.unwrap();
+    let mut input = BytesMut::new();
+    while stream.write_all(&out.split()).await.is_ok()
+        && stream.read_buf(&mut input).await.is_ok_and(|n| n > 0)
+    {
+        let mut read = input.split().freeze();
+        while let Some(message) = decoder.decode(&mut read).unwrap() {
+            let Message::Request(asked) = message else { continue };
+            let data = data.slice(asked.begin as usize..(asked.begin + asked.length) as usize);
+            encoder.encode(&Message::Piece { index: asked.index, begin: asked.begin, data }, &mut out);
+        }
+        input.extend_from_slice(&read);
+    }
+}
+
+// M-20
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hybrid_whose_hashes_contradict_each_other_stops_and_says_so() {
+    let target = tempdir().unwrap();
+    let (data, other) = (bytes(20_000, 1), bytes(20_000, 2));
+    let root = merkle::root(other.chunks(BLOCK as usize).map(merkle::leaf), 0);
+    let builder = Builder {
+        name: "film".into(),
+        piece_length: 32 * 1024,
+        format: Format::Hybrid,
+        single_file: true,
+        files: vec![NewFile {
+            path: vec!["film".into()],
+            length: 20_000,
+            root: Some(root),
+            ..NewFile::default()
+        }],
+        v1_pieces: Sha1::digest(&data).to_vec(),
+        private: false,
+        source: None,
+        similar: Vec::new(),
+        update_url: None,
+        outer: metainfo::Outer::default(),
+    };
+    let metainfo = Arc::new(Metainfo::parse(&builder.encode().unwrap()).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peers = vec![listener.local_addr().unwrap()];
+    tokio::spawn(giver(listener, metainfo.info.wire_hash(), data.into()));
+    let b = engine(&target.path().join("state")).await;
+    let mut getting = b.add(Add { peers, ..Add::new(metainfo, target.path().to_owned()) }).await.unwrap();
+    let disagree = |halt: &Halt| matches!(halt, Halt::Disagree(_)) && halt.to_string().contains("v1 and v2");
+    let status = until(
+        &mut getting,
+        "failed",
+        |status| matches!(&status.phase, Phase::Failed(halt) if disagree(halt)),
+    )
+    .await;
+    assert_eq!(status.have, 0);
 }

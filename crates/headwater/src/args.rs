@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Print errors only
+    /// Print results and errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Print more: -v what happens, -vv every detail

@@ -178,10 +178,25 @@ fn storage_failure(what: &str, error: &StorageError) -> Failure {
         Exit::Permission
     } else if error.is_missing() {
         Exit::NotFound
+    } else if in_the_way(error) {
+        Exit::Exists
     } else {
         Exit::Other
     };
     Failure::new(exit, what).because(error)
+}
+
+/// Whether something that is not the torrent's stands where its files belong.
+fn in_the_way(error: &StorageError) -> bool {
+    matches!(
+        error,
+        StorageError::Longer { .. }
+            | StorageError::Occupied(_)
+            | StorageError::NotAFile(_)
+            | StorageError::NotAFolder(_)
+            | StorageError::Symlink(_)
+            | StorageError::HardLink { .. }
+    )
 }
 
 /// What a stopped torrent means for the user.
@@ -192,7 +207,7 @@ fn halt_failure(what: &str, halt: &Halt) -> Failure {
         Halt::Disagree(_) => Exit::Differs,
         Halt::Metadata(_) | Halt::V2Only => Exit::Invalid,
         Halt::Selection(_) => Exit::Usage,
-        Halt::Storage(StorageError::Longer { .. } | StorageError::Occupied(_)) => Exit::Exists,
+        Halt::Storage(error) if in_the_way(error) => Exit::Exists,
         Halt::Storage(error) if error.is_missing() => Exit::NotFound,
         _ => Exit::Other,
     };
@@ -200,7 +215,10 @@ fn halt_failure(what: &str, halt: &Halt) -> Failure {
     match halt {
         Halt::DiskFull(_) => failure.hint("make room and run the same line again: what arrived is kept"),
         Halt::Storage(StorageError::Longer { .. }) => failure.hint("use --force to replace it"),
-        Halt::Locked(_) => failure.hint("wait for it, or download into another folder: -d DIR"),
+        Halt::Storage(error) if in_the_way(error) => {
+            failure.hint("move it away, or use another folder: -d DIR")
+        }
+        Halt::Locked(_) => failure.hint("wait until that process has ended, or use another folder: -d DIR"),
         Halt::V2Only => failure.hint("ask its maker for a hybrid torrent: headwater create --format hybrid"),
         _ => failure,
     }

@@ -80,7 +80,7 @@ impl Wish {
             let ranges = text.split(',').map(parse_range).collect::<Option<_>>();
             return ranges.map(Self::Numbers).ok_or_else(|| {
                 Failure::usage(format!("`{text}` is no range of file numbers"))
-                    .hint("-f 1-3,7 with the numbers of --list")
+                    .hint("numbers count from 1: for example 1-3,7, as `headwater show --files` prints them")
             });
         }
         let glob = globset::GlobBuilder::new(text).literal_separator(text.contains('/')).build();

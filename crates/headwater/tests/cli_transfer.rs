@@ -129,6 +129,40 @@ fn chosen_files_alone_are_fetched() {
     assert_eq!(world.read("here/renamed/README"), b"read me\n");
     assert!(!world.path("here/renamed/img/disk0.raw").exists());
     world.run(&format!("get {url} -d here -f *.mp4")).code(2);
+
+    // A part cannot be seeded alone: only the whole is told how to live on.
+    let part = world.run(&format!("get {url} -d part -f README")).success();
+    assert!(stdout(&part).ends_with("verified).\n"), "{}", stdout(&part));
+
+    world.run(&format!("get {url} -o dist.torrent --torrent-only")).success();
+    let link = stdout(&world.run("magnet dist.torrent --select 1").success());
+    world.run(&format!("get {} -d linked", link.trim())).success();
+    assert_eq!(world.read("linked/dist/README"), b"read me\n");
+    assert!(!world.path("linked/dist/img/disk0.raw").exists());
+    let beyond = format!("{}&so=1000", link.trim().split("&so=").next().unwrap());
+    world.run(&format!("get {beyond} -d beyond")).code(4);
+}
+
+#[test]
+fn force_replaces_files_but_touches_nothing_behind_links() {
+    let world = World::new();
+    let (_origin, url) = publish(&world, "");
+    let diary = vec![7; 2 * SIZE];
+    world.write("diary", &diary);
+    world.write("longer/film.bin", noise(2 * SIZE));
+    world.run(&format!("get {url} -d longer")).code(13);
+    world.run(&format!("get {url} -d longer --force")).success();
+    assert!(world.read("longer/film.bin") == noise(SIZE));
+
+    std::fs::create_dir(world.path("soft")).unwrap();
+    std::os::unix::fs::symlink(world.path("diary"), world.path("soft/film.bin")).unwrap();
+    std::fs::create_dir(world.path("hard")).unwrap();
+    std::fs::hard_link(world.path("diary"), world.path("hard/film.bin")).unwrap();
+    world.write("folder/film.bin/x", "x");
+    for folder in ["soft", "hard", "folder"] {
+        world.run(&format!("get {url} -d {folder} --force")).code(13);
+    }
+    assert!(world.read("diary") == diary);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How long the pieces of a new torrent should be.
 //!
-//! A recommendation only: a torrent may have any piece length that [`Layout`](crate::Layout) accepts.
+//! A recommendation only: a torrent may have any piece length that [`Layout`] accepts.
 
 use crate::{Format, Layout};
 

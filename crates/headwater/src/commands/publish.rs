@@ -18,7 +18,7 @@ use tracker::{Access, Tracker};
 
 use super::get::uploads;
 use super::seed::{self, Item};
-use super::track::{listen, local_address, random};
+use super::track::{everywhere, listen, local_address, random};
 use super::{Context, start_engine};
 use crate::args::Publish;
 use crate::failure::{Exit, Failure};
@@ -137,8 +137,8 @@ fn announce(output: &Output, base: &str, publications: &[Publication], at: Socke
     }
     if at.ip().is_loopback() {
         output.hint(format_args!(
-            "only this machine can reach it; for others add --http 0.0.0.0:{} --url http://YOUR-HOST:{}",
-            at.port(),
+            "only this machine can reach it; for others add --http {} --url http://YOUR-HOST:{}",
+            everywhere(at),
             at.port()
         ));
     }

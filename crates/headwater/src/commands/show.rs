@@ -71,7 +71,7 @@ fn show_magnet(output: &Output, what: &ShowWhat, magnet: &Magnet) -> Result<Exit
     let tiers: Vec<Vec<String>> = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
     if output.json() {
         output.document(json!({
-            "magnet": magnet.to_string(), "name": magnet.name,
+            "magnet": magnet.to_string(), "name": magnet.name, "size": magnet.length,
             "v1": magnet.hashes.v1.map(|hash| hash.to_string()), "v2": magnet.hashes.v2.map(|hash| hash.to_string()),
             "trackers": tiers, "web_seeds": magnet.web_seeds, "peers": magnet.peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }));
@@ -79,6 +79,9 @@ fn show_magnet(output: &Output, what: &ShowWhat, magnet: &Magnet) -> Result<Exit
         print_list(output, draw_trackers(&tiers), "no trackers");
     } else {
         let mut table = Table::new(magnet.name.as_deref().unwrap_or("(no name)"), "magnet link");
+        if let Some(length) = magnet.length {
+            table.row("size", &size(length));
+        }
         table.hashes(magnet.hashes);
         table.list("tracker", &magnet.trackers);
         table.list("web seed", &magnet.web_seeds);

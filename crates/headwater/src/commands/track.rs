@@ -1,6 +1,6 @@
 //! `headwater track`: a tracker over HTTP.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,8 +51,8 @@ fn announce_url(output: &Output, at: SocketAddr) {
     tell(output, json!({ "event": "tracking", "url": url }), &format!("Tracking at {url}"));
     if at.ip().is_loopback() {
         output.hint(format_args!(
-            "only this machine can reach it; for others: headwater track --http 0.0.0.0:{}",
-            at.port()
+            "only this machine can reach it; for others: headwater track --http {}",
+            everywhere(at)
         ));
     }
 }
@@ -127,8 +127,20 @@ pub(super) async fn listen(asked: Option<&str>, port: u16) -> Result<TcpListener
     let at = asked.map_or(Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))), parse_address)?;
     TcpListener::bind(at).await.map_err(|error| {
         let failure = Failure::new(Exit::of_io(&error), format!("cannot serve on {at}")).because(&error);
-        failure.hint(format!("another address: --http {}:0 takes any free port", at.ip()))
+        if error.kind() == std::io::ErrorKind::AddrNotAvailable {
+            return failure.hint(format!(
+                "it is no address of this machine: --http {} serves on all it has",
+                everywhere(at)
+            ));
+        }
+        failure.hint(format!("--http {} takes any free port", SocketAddr::new(at.ip(), 0)))
     })
+}
+
+/// Every address of this machine, of the same family and with the same port.
+pub(super) fn everywhere(at: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = if at.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(ip, at.port())
 }
 
 /// Where a listener really is.

@@ -3,7 +3,7 @@ use std::os::unix::fs::FileExt;
 
 use super::FileVerdict::{Bad, Missing, Ok, WrongSize};
 use super::*;
-use crate::test_torrent::{TestTorrent, check};
+use crate::test_torrent::{TestTorrent, check, content};
 
 const PIECE: usize = 32 << 10;
 
@@ -39,6 +39,16 @@ fn good_pieces_are_found_and_bad_ones_are_not() {
         assert_eq!(check(&disk, &files, &all_of(&torrent)).unwrap(), good);
         assert_eq!(files.have().iter().collect::<Vec<_>>(), good);
     }
+}
+
+/// M-20.
+#[test]
+fn a_piece_with_only_one_of_its_two_hashes_is_not_good() {
+    let files = vec![("a", content("a", PIECE)), ("b", content("b", 10))];
+    let torrent = TestTorrent::hybrid_of(PIECE, files, true);
+    torrent.put_files();
+    assert_eq!(check(&Disk::start(1), &torrent.fetch(), &all_of(&torrent)).unwrap(), [1]);
+    assert_eq!(verified(&torrent, false).good.iter().collect::<Vec<_>>(), [1]);
 }
 
 #[test]

@@ -161,6 +161,41 @@ fn pieces_that_do_not_fit_end_the_connection() {
 
 // P-11
 #[test]
+fn a_size_that_changes_midway_costs_only_what_its_sender_gave() {
+    let mut world = world(12);
+    let right = world.right.clone();
+    let (fickle, honest) = (world.peer(1, right.len()), world.peer(2, right.len()));
+    assert_eq!(world.asked(fickle).len(), 8);
+    world.send(fickle, &right, 0);
+    let handshake = ExtensionHandshake { ut_metadata: Some(1), metadata_size: Some(5), ..Default::default() };
+    world.say(fickle, Message::ExtensionHandshake(Box::new(handshake)));
+    assert_eq!(world.asked(fickle).last(), Some(&0), "it is asked anew");
+    world.send(fickle, &right, 1);
+    assert!(matches!(world.hung_up(fickle), Some(HangUp::Breach(_))));
+    world.sends_all(honest, &right);
+    assert_eq!(world.fetch.take().unwrap().0, right);
+}
+
+// P-18
+#[test]
+fn hints_that_come_before_the_torrent_is_known_are_few() {
+    let mut world = world(1);
+    let right = world.right.clone();
+    let peer = world.peer(1, right.len());
+    for index in 0..100_000 {
+        world.say(peer, Message::AllowedFast(index));
+        world.say(peer, Message::SuggestPiece(index));
+    }
+    world.sends_all(peer, &right);
+    let (_, replay) = world.fetch.take().unwrap();
+    let hint = |event: &&Event| {
+        matches!(event, Event::Said { message: Message::AllowedFast(_) | Message::SuggestPiece(_), .. })
+    };
+    assert_eq!(replay.iter().filter(hint).count(), 16);
+}
+
+// P-11
+#[test]
 fn three_peers_send_at_a_time_and_a_silent_one_makes_place() {
     let mut world = world(1);
     let right = world.right.clone();

@@ -281,6 +281,21 @@ fn a_block_of_a_wrong_place_or_length_is_no_answer() {
     assert!(world.swarm.status().complete);
 }
 
+// P-05
+#[test]
+fn blocks_that_crossed_our_cancel_are_no_wrong() {
+    let mut world = swarm! { pieces: 100, blocks_per_piece: 8 };
+    let late = world.open_seed();
+    world.asked(late);
+    world.pass(8);
+    let cancelled = world.cancelled(late);
+    assert_eq!(cancelled.len(), 63);
+    for name in &cancelled {
+        world.sends(late, name);
+    }
+    assert_eq!(world.hung_up(late), None);
+}
+
 #[test]
 fn a_refused_block_is_asked_of_another_and_not_at_once_of_the_same() {
     let mut world = swarm! { pieces: 1, blocks_per_piece: 1 };

@@ -1,5 +1,6 @@
 //! The life of one download: find out what it is, fetch it, stay while it is of use to others.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,12 +36,14 @@ pub(super) async fn run(job: Arc<Job>, text: String) -> Result<Ended, Failure> {
         exit = stop.asked() => return Ok(Ended::Stopped(exit)),
     };
     let metadata_only = job.args.list || job.args.torrent_only;
+    let mut linked = None;
     let (what, metainfo, tiers) = match source {
         Source::Torrent(metainfo) if metadata_only => {
             return hand_over(&job, &metainfo.info, metainfo.raw()).map(|()| Ended::Done);
         }
         Source::Torrent(metainfo) => (What::Metainfo(Arc::clone(&metainfo)), Some(metainfo), Vec::new()),
         Source::Magnet(magnet) => {
+            linked.clone_from(&magnet.select);
             let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
             (What::Magnet(magnet), None, tiers)
         }
@@ -48,7 +51,11 @@ pub(super) async fn run(job: Arc<Job>, text: String) -> Result<Ended, Failure> {
     let refusal = Arc::new(Mutex::new(None));
     let torrent = job
         .engine
-        .add(add(&job, what, metadata_only, &refusal))
+        .add(add(
+            &job,
+            what,
+            (!metadata_only).then(|| select(Arc::clone(&job), linked, Arc::clone(&refusal))),
+        ))
         .await
         .map_err(|error| add_failure(&text, &error))?;
     let mut download = Download::new(&job, text, torrent, metainfo, tiers);
@@ -63,28 +70,34 @@ pub(super) async fn run(job: Arc<Job>, text: String) -> Result<Ended, Failure> {
     }
 }
 
-fn add(job: &Arc<Job>, what: What, metadata_only: bool, refusal: &Arc<Mutex<Option<Failure>>>) -> Add {
+/// `select` is absent if the metadata alone are wanted.
+fn add(job: &Job, what: What, select: Option<Select>) -> Add {
     let args = &job.args;
     Add {
         rename: args.output.clone(),
         check: args.check,
         sequential: args.sequential,
         allocate: args.allocate.into(),
-        select: (!metadata_only).then(|| select(Arc::clone(job), Arc::clone(refusal))),
         peers: job.peers.clone(),
-        metadata_only,
+        metadata_only: select.is_none(),
+        select,
         ..Add::new(what, args.dir.clone())
     }
 }
 
-/// Chooses the files once they are known, and makes sure that no file is in the way.
-fn select(job: Arc<Job>, refusal: Arc<Mutex<Option<Failure>>>) -> Select {
+/// Chooses the files once they are known, by the command line or else the link, and makes sure that no file is in the way.
+fn select(
+    job: Arc<Job>,
+    linked: Option<Vec<RangeInclusive<u32>>>,
+    refusal: Arc<Mutex<Option<Failure>>>,
+) -> Select {
     let choose = move |info: &Info| -> Result<Vec<Priority>, Failure> {
-        let chosen = match &job.selection {
-            Some(selection) => selection.choose(info).map_err(|words| {
+        let chosen = match (&job.selection, &linked) {
+            (Some(selection), _) => selection.choose(info).map_err(|words| {
                 Failure::usage(words).hint("`headwater get --list` shows the files and their numbers")
             })?,
-            None => vec![true; info.files().len()],
+            (None, Some(ranges)) => named(info, ranges)?,
+            (None, None) => vec![true; info.files().len()],
         };
         guard::check(&job, info, &chosen)?;
         Ok(chosen.into_iter().map(|chosen| if chosen { Priority::Normal } else { Priority::Skip }).collect())
@@ -97,6 +110,19 @@ fn select(job: Arc<Job>, refusal: Arc<Mutex<Option<Failure>>>) -> Select {
             words
         })
     })
+}
+
+/// The files that a link names by their places in the torrent, padding included, from 0 (BEP 53).
+fn named(info: &Info, ranges: &[RangeInclusive<u32>]) -> Result<Vec<bool>, Failure> {
+    let chosen = info.files().iter().zip(0u32..);
+    let chosen: Vec<bool> =
+        chosen.map(|(file, place)| !file.pad && ranges.iter().any(|range| range.contains(&place))).collect();
+    if chosen.contains(&true) {
+        Ok(chosen)
+    } else {
+        Err(Failure::new(Exit::Invalid, format!("the link selects no file of {}", info.name()))
+            .hint("choose with -f: `headwater get --list` shows the files and their numbers"))
+    }
 }
 
 /// One download under way.
@@ -167,7 +193,12 @@ impl<'a> Download<'a> {
                 _ => self.check_patience(&status)?,
             }
             tokio::select! {
-                exit = stop.asked() => return Ok(Ended::Stopped(exit)),
+                exit = stop.asked() => {
+                    if status.done > 0 {
+                        self.job.output.hint("what arrived is kept: run the same line again to go on");
+                    }
+                    return Ok(Ended::Stopped(exit));
+                }
                 _ = self.torrent.changed() => {}
                 () = tokio::time::sleep(EVENT_EVERY) => {}
             }
@@ -231,7 +262,7 @@ impl<'a> Download<'a> {
         let unlimited = args.timeout.is_none() && args.stall_timeout.is_none();
         let alone = !self.met_anybody || matches!(status.phase, Phase::Metadata);
         if unlimited && alone && self.moved.elapsed() >= PATIENCE {
-            return Err(nobody(status, PATIENCE));
+            return Err(nobody(status, &self.job.peers, PATIENCE));
         }
         Ok(())
     }
@@ -247,15 +278,18 @@ impl<'a> Download<'a> {
         if job.output.events() {
             return Ok(());
         }
-        let torrent = self.kept()?;
-        let folder = if job.args.output.is_some() { path } else { job.args.dir.clone() };
+        // A part of a torrent cannot be seeded alone.
+        let alive = if status.left == 0 {
+            let folder = if job.args.output.is_some() { path } else { job.args.dir.clone() };
+            format!(" Keep it alive: headwater seed {} -d {}", quote(&self.kept()?), quote(&folder))
+        } else {
+            String::new()
+        };
         job.output.result(format_args!(
-            "{GOOD}Done:{GOOD:#} {} ({} in {}, verified). Keep it alive: headwater seed {} -d {}",
+            "{GOOD}Done:{GOOD:#} {} ({} in {}, verified).{alive}",
             clean(&status.name),
             size(status.total),
             duration(elapsed),
-            quote(&torrent),
-            quote(&folder),
         ));
         Ok(())
     }
@@ -296,7 +330,11 @@ impl<'a> Download<'a> {
 
     fn halted(&self, halt: &Halt) -> Failure {
         let what = format!("cannot download {}", self.torrent.status().name);
-        halt_failure(&what, halt)
+        let failure = halt_failure(&what, halt);
+        match halt {
+            Halt::Permission(_) => failure.hint("-d DIR with a folder that you may write to"),
+            _ => failure,
+        }
     }
 
     /// Where the result is, from the folder the command was run in.

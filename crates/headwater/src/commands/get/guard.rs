@@ -20,7 +20,7 @@ use crate::output::quote;
 /// How much is hashed between two looks at the result. The first bytes of a real copy are right, so this is mostly all.
 const STEP: u64 = 32 << 20;
 
-/// Refuses to go on if a chosen file stands in the way; with `--force` makes room.
+/// Refuses to go on if a chosen file stands in the way. With `--force` makes room.
 pub(super) fn check(job: &Job, info: &Info, chosen: &[bool]) -> Result<(), Failure> {
     let (folder, rename) = (&job.args.dir, job.args.output.as_deref());
     let resumes = resume::exists(job.state.path(), info.wire_hash(), folder, rename);
@@ -93,13 +93,17 @@ fn holds_a_piece(
     Ok(false)
 }
 
-/// Files longer than the torrent says are cut; the rest is overwritten piece by piece.
+/// Files longer than the torrent says are cut; the rest is overwritten piece by piece. What a link leads to is somebody
+/// else's: it stays, and the download refuses to write there.
 fn cut(path: &Path, length: u64, expected: u64) -> Result<(), Failure> {
-    if length <= expected {
+    let trouble = |error: std::io::Error| Failure::io("cut", path, &error);
+    let linked =
+        path.canonicalize().map_err(trouble)? != path || path.metadata().map_err(trouble)?.nlink() > 1;
+    if linked || length <= expected {
         return Ok(());
     }
     let file = std::fs::OpenOptions::new().write(true).open(path);
-    file.and_then(|file| file.set_len(expected)).map_err(|error| Failure::io("cut", path, &error))
+    file.and_then(|file| file.set_len(expected)).map_err(trouble)
 }
 
 fn other_name(info: &Info) -> String {

@@ -1,11 +1,12 @@
 //! How a transfer stands, in words.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use engine::{Status, TrackerStatus};
 
 use crate::failure::{Exit, Failure};
-use crate::units::{duration, part, rate, size};
+use crate::units::{duration, part, plural, rate, size};
 
 /// A download: `2.54/4.10 GiB  ↓ 88.1 MiB/s ↑ 12.0 MiB/s  peers 31 (9 seeds)  eta 18s`.
 pub(super) fn rates(status: &Status) -> String {
@@ -30,13 +31,17 @@ fn peers(status: &Status) -> String {
     format!("peers {} ({seeds})", status.peers)
 }
 
+fn connected(status: &Status) -> String {
+    plural(status.peers.into(), "peer")
+}
+
 /// What a magnet link waits for.
 pub(super) fn waiting(status: &Status) -> String {
     match status.metadata {
         Some((done, total)) => {
-            format!("fetching the file list, {} from {} peers", part(done, total), status.peers)
+            format!("fetching the file list, {} from {}", part(done, total), connected(status))
         }
-        None if status.peers > 0 => format!("asking {} peers for the file list", status.peers),
+        None if status.peers > 0 => format!("asking {} for the file list", connected(status)),
         None => "looking for peers".to_owned(),
     }
 }
@@ -44,18 +49,24 @@ pub(super) fn waiting(status: &Status) -> String {
 /// A time that the user set is over.
 pub(super) fn gave_up(what: &str, status: &Status, flag: &str) -> Failure {
     let failure = Failure::new(Exit::Unfinished, what).cause(if status.peers > 0 {
-        format!("{} peers connected", status.peers)
+        format!("{} connected", connected(status))
     } else {
         tried(&status.trackers)
     });
     failure.hint(format!("what arrived is kept: run the same line again to go on, or with a longer {flag}"))
 }
 
-/// Nobody answered at all.
-pub(super) fn nobody(status: &Status, waited: Duration) -> Failure {
-    Failure::new(Exit::Network, format!("no peer answered for {} within {}", status.name, duration(waited)))
-        .cause(tried(&status.trackers))
-        .hint("give a peer you know: --peer HOST:PORT; or wait longer: --timeout 10m")
+/// Nobody answered at all, of the trackers or of the `given` peers.
+pub(super) fn nobody(status: &Status, given: &[SocketAddr], waited: Duration) -> Failure {
+    let what = format!("no peer answered for {} within {}", status.name, duration(waited));
+    let failure = Failure::new(Exit::Network, what).cause(tried(&status.trackers));
+    if given.is_empty() {
+        return failure.hint("give a peer you know: --peer HOST:PORT; or wait longer: --timeout 10m");
+    }
+    let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+    failure
+        .cause(format!("{} tried: {}", plural(given.len() as u64, "peer"), given.join(", ")))
+        .hint("is it running there, and does it have this torrent? To wait longer: --timeout 10m")
 }
 
 /// `2 trackers tried: tracker.example.org (connection refused), t2.example.net (no peers)`.
