@@ -21,7 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &["bencode", "metainfo"]),
     ("engine", &["announce", "bencode", "metainfo", "storage", "swarm", "wire"]),
     ("tracker", &["announce", "metainfo"]),
-    ("headwater", &["announce", "bencode", "engine", "metainfo", "storage", "swarm", "tracker", "wire"]),
+    ("publish", &["metainfo", "storage"]),
+    (
+        "headwater",
+        &["announce", "bencode", "engine", "metainfo", "publish", "storage", "swarm", "tracker", "wire"],
+    ),
 ];
 
 /// The crates that decide and never touch the machine.

@@ -1,0 +1,3 @@
+//! The publisher's site: a catalogue of releases, the download page, feeds, files over HTTP, and the receipt of what was saved.
+//!
+//! It serves what the catalogue holds and nothing else; swarms and tracking are joined to it by the command line.
