@@ -1,3 +1,11 @@
 //! The publisher's site: a catalogue of releases, the download page, feeds, files over HTTP, and the receipt of what was saved.
 //!
 //! It serves what the catalogue holds and nothing else; swarms and tracking are joined to it by the command line.
+//!
+//! | module | what |
+//! |---|---|
+//! | `content` | what the web server serves, as values |
+//! | `live` | how a release stands at this moment, as values |
+
+pub mod content;
+pub mod live;
