@@ -6,6 +6,8 @@
 //! |---|---|
 //! | `content` | what the web server serves, as values |
 //! | `live` | how a release stands at this moment, as values |
+//! | `receipt` | what was delivered and what the origin sent, kept by the day |
 
 pub mod content;
 pub mod live;
+pub mod receipt;
