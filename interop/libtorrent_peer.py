@@ -1,4 +1,4 @@
-"""A libtorrent peer for the interop runs: seeds or fetches one torrent, says `complete`, then stays until it is ended.
+"""A libtorrent peer for the interop runs: seeds or fetches one torrent, says `complete` and the payload bytes received, then stays until it is ended.
 
 Usage: libtorrent_peer.py TORRENT FOLDER ADDRESS PORT
 """
@@ -26,6 +26,6 @@ while True:
         if isinstance(alert, lt.torrent_finished_alert):
             handle.flush_cache()
         elif isinstance(alert, lt.cache_flushed_alert):
-            print("complete", flush=True)
+            print("complete", handle.status().total_payload_download, flush=True)
         else:
             print(alert.message(), file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ mod crash;
 mod creators;
 mod crowd;
 mod matrix;
+mod publish;
 mod watch;
 mod world;
 
@@ -42,6 +43,13 @@ pub fn interop(setup: &Setup, words: &[&str]) -> Outcome {
         creators::run(setup)?;
     }
     matrix::run(setup, words)
+}
+
+/// The publisher's side: page, links, export behind nginx, receipt, clients that hang. `words` narrow it down.
+pub fn publish(setup: &Setup, words: &[&str]) -> Outcome {
+    world::require(&["transmission-daemon", "transmission-remote", "aria2c", "nginx", "curl", "wget"])?;
+    world::require_path(&setup.python, "a virtual environment with the libtorrent wheel")?;
+    publish::run(setup, words)
 }
 
 /// A crowd of five downloaders behind one slow origin that is killed half way, on `payload` (a file or a folder).

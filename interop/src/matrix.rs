@@ -63,7 +63,7 @@ pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
     }
 }
 
-fn report(title: &str, failures: &mut Vec<String>, run: impl FnOnce() -> Outcome) {
+pub(crate) fn report(title: &str, failures: &mut Vec<String>, run: impl FnOnce() -> Outcome) {
     let start = Instant::now();
     let outcome = run();
     let seconds = start.elapsed().as_secs_f32();
@@ -214,7 +214,7 @@ fn create(
     Ok(Release { torrent, folder: folder.to_owned(), name: name.to_owned() })
 }
 
-fn noise(size: usize) -> Vec<u8> {
+pub(crate) fn noise(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     fastrand::Rng::with_seed(size as u64).fill(&mut bytes);
     bytes

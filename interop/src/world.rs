@@ -33,7 +33,7 @@ pub fn inside_namespace() -> Outcome {
     }
     require(&["unshare", "ip"])?;
     let addresses = (1..=ADDRESSES).map(|last| format!(" && ip addr add 198.18.0.{last}/15 dev lo"));
-    let setup = format!("ip link set lo up{}", addresses.collect::<String>());
+    let setup = format!("ulimit -n $(ulimit -Hn) && ip link set lo up{}", addresses.collect::<String>());
     let program = std::env::current_exe()?;
     let error = Command::new("unshare")
         .args(["--net", "--", "sh", "-c", &format!("{setup} && exec \"$@\""), "sh"])
@@ -98,6 +98,11 @@ impl World {
     pub(crate) fn address(&mut self) -> Ipv4Addr {
         self.addresses += 1;
         Ipv4Addr::new(198, 18, 0, self.addresses)
+    }
+
+    /// The address that was given first.
+    pub(crate) fn first_address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 18, 0, 1)
     }
 
     /// Starts a program; what it prints goes to `NAME.out` and `NAME.err`.

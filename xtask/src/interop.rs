@@ -1,4 +1,4 @@
-//! `cargo xtask interop|crowd|crash`: Headwater as a whole beside other programs, in a network namespace.
+//! `cargo xtask interop|publish|crowd|crash`: Headwater as a whole beside other programs, in a network namespace.
 
 use std::path::PathBuf;
 
@@ -24,6 +24,7 @@ pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
     let outcome = interop::inside_namespace().and_then(|()| match chore {
         "crowd" => interop::crowd(&setup, arguments.first().map(PathBuf::from)),
         "crash" => interop::crash(&setup),
+        "publish" => interop::publish(&setup, arguments),
         _ => interop::interop(&setup, arguments),
     });
     outcome.map_err(|error| format!("{chore}: {error}"))

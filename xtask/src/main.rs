@@ -21,6 +21,7 @@ usage: cargo xtask CHORE
   sim [FIRST] --seeds N           simulate N swarms on all cores
   fuzz TARGET|--all [--seconds N] feed a decoder random bytes (60 seconds each)
   interop [WORD]...               other creators, clients and trackers against us; only the cells that have all words
+  publish [WORD]...               the publisher's page, export, receipt and server with real clients
   crowd [PAYLOAD]                 one slow origin, five downloaders, the origin killed half way (4 GiB + 1 byte)
   crash                           kill -9 in the middle of a download, then the same command again";
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Some((&"ci", rest)) => ci::run(rest),
         Some((&"sim", rest)) => sim::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
-        Some((chore @ (&"interop" | &"crowd" | &"crash"), rest)) => interop::run(chore, rest),
+        Some((chore @ (&"interop" | &"publish" | &"crowd" | &"crash"), rest)) => interop::run(chore, rest),
         _ => Err(HELP.to_owned()),
     };
     match outcome {
