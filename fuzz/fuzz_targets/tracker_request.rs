@@ -8,7 +8,7 @@ use std::time::Duration;
 use announce::http::{encode_failure, encode_scrape, parse_query, parse_scrape_query};
 use bencode::Options;
 use libfuzzer_sys::fuzz_target;
-use tracker::{Config, Found, Tracker};
+use tracker::{Caller, Config, Found, Tracker};
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -18,7 +18,8 @@ fuzz_target!(|data: &[u8]| {
     match parse_query(data) {
         Ok(announce) => {
             assert_ne!(announce.port, 0);
-            let standing = tracker.announce(now, FROM, &announce, &mut Found::default());
+            let standing =
+                tracker.announce(now, Caller { from: FROM, reached: None }, &announce, &mut Found::default());
             assert!(standing.is_ok(), "an open tracker refuses a good announce");
         }
         Err(bad) => {

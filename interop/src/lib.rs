@@ -3,12 +3,15 @@
 //! Run by `cargo xtask interop`, `crowd` and `crash`. Nothing here is linked into the product, and nothing is mocked:
 //! a program that is missing is named and the run fails.
 
+mod acme;
 mod clients;
 mod crash;
 mod creators;
 mod crowd;
+mod https;
 mod matrix;
 mod publish;
+mod tls;
 mod watch;
 mod world;
 
@@ -32,17 +35,21 @@ pub struct Setup {
 /// What a run may end with: a sentence for a person.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
-/// Creators and clients: the hashes other creators give, then every client in both directions over both trackers.
+/// Creators and clients: the hashes other creators give, then every client in both directions over both trackers, then
+/// HTTPS and ACME.
 ///
 /// `words` narrow the matrix down to the cells whose titles have all of them; then the creators are left out.
 pub fn interop(setup: &Setup, words: &[&str]) -> Outcome {
     world::require(&["transmission-daemon", "transmission-remote", "aria2c", "opentracker", "mktorrent"])?;
+    world::require(&["pebble", "pebble-challtestsrv"])?;
     world::require_path(&setup.python, "a virtual environment with the libtorrent wheel")?;
     world::require_path(&setup.fixtures, "npm's webtorrent-fixtures")?;
     if words.is_empty() {
         creators::run(setup)?;
     }
-    matrix::run(setup, words)
+    matrix::run(setup, words)?;
+    https::run(setup, words)?;
+    acme::run(setup, words)
 }
 
 /// The publisher's side: page, links, export behind nginx, receipt, clients that hang. `words` narrow it down.

@@ -71,11 +71,18 @@ fn on_path(program: &str) -> bool {
 pub(crate) struct World {
     folder: tempfile::TempDir,
     addresses: u8,
+    authority: Option<PathBuf>,
 }
 
 impl World {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { folder: tempfile::Builder::new().prefix("headwater-interop-").tempdir()?, addresses: 0 })
+        let folder = tempfile::Builder::new().prefix("headwater-interop-").tempdir()?;
+        Ok(Self { folder, addresses: 0, authority: None })
+    }
+
+    /// Has every program that is started from here on trust the certificates of an authority.
+    pub(crate) fn trust(&mut self, authority: PathBuf) {
+        self.authority = Some(authority);
     }
 
     /// A folder of this name, made on first use.
@@ -113,6 +120,12 @@ impl World {
     ) -> Result<Process, Box<dyn std::error::Error>> {
         let (out, err) = (self.path(&format!("{name}.out")), self.path(&format!("{name}.err")));
         command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
+        if let Some(authority) = &self.authority {
+            // As libcurl in Transmission, OpenSSL in libtorrent, and we are told.
+            for variable in ["CURL_CA_BUNDLE", "SSL_CERT_FILE", "HEADWATER_CA_FILE"] {
+                command.env(variable, authority);
+            }
+        }
         let child = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
         Ok(Process { name: name.into(), child, out, err })
     }
@@ -148,11 +161,18 @@ impl Process {
 
     /// Waits for it to end well.
     pub(crate) fn finish(&mut self, within: Duration) -> Outcome {
+        match self.exit_code(within)? {
+            Some(0) => Ok(()),
+            code => Err(self.complaint(&format!("ended with {code:?}")).into()),
+        }
+    }
+
+    /// Waits for it to end, and gives its exit code; `None`: a signal ended it.
+    pub(crate) fn exit_code(&mut self, within: Duration) -> Result<Option<i32>, Box<dyn std::error::Error>> {
         let deadline = Instant::now() + within;
         loop {
             match self.ended()? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(self.complaint(&format!("ended with {status}")).into()),
+                Some(status) => return Ok(status.code()),
                 None if Instant::now() > deadline => {
                     return Err(self.complaint("did not end in time").into());
                 }

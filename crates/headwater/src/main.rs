@@ -11,6 +11,7 @@ mod output;
 mod select;
 mod signals;
 mod source;
+mod tls;
 mod units;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use engine::{Config, Families, Listen};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::{Encryption, Net, Tls};
 use crate::config::StateDir;
@@ -51,6 +52,14 @@ pub(crate) async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, Failure
     Ok(found)
 }
 
+/// Lets this process have as many descriptors as the system allows it: a server has one for each of its clients, and
+/// the usual limit of 1024 is there for programs that cannot count further.
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it may not be raised, the server has room for fewer.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// What a failing flag's user may do instead.
 pub(crate) fn refuse(flag: &str, hint: &str) -> Failure {
     Failure::usage(format!("{flag} is not supported")).hint(hint)
@@ -69,7 +78,7 @@ pub(crate) fn refuse_tls(tls: &Tls) -> Result<(), Failure> {
         (tls.https.is_some(), "--https", hint),
         (tls.tls_cert.is_some(), "--tls-cert", hint),
         (tls.tls_key.is_some(), "--tls-key", hint),
-        (tls.acme.is_some(), "--acme", hint),
+        (!tls.acme.is_empty(), "--acme", hint),
         (tls.tls_self_signed, "--tls-self-signed", hint),
     ])
 }

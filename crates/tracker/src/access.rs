@@ -1,4 +1,4 @@
-//! Who is answered: lists of torrents, trusted proxies, registered origins.
+//! Who is answered: lists of torrents, trusted proxies.
 //!
 //! Owned by `Tracker`. Lists come as text; reading them from files is the caller's.
 
@@ -6,8 +6,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use announce::Announce;
-use metainfo::{InfoHash, InfoHashV2, PeerId};
+use metainfo::{InfoHash, InfoHashV2};
 
 /// Which torrents are tracked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +18,17 @@ pub enum Access {
     Allow(HashSet<InfoHash>),
     /// All but these.
     Deny(HashSet<InfoHash>),
+}
+
+impl Access {
+    /// Whether a torrent is tracked.
+    pub(crate) fn admits(&self, hash: InfoHash) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Allow(list) => list.contains(&hash),
+            Self::Deny(list) => !list.contains(&hash),
+        }
+    }
 }
 
 /// A line of a list that is no info hash.
@@ -79,46 +89,6 @@ impl FromStr for Net {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(bits), |prefix| prefix.parse().map_err(|_| NetError))?;
         if prefix <= bits { Ok(Self { address, prefix }) } else { Err(NetError) }
-    }
-}
-
-/// Which torrents are tracked, and which peers are origins.
-#[derive(Debug)]
-pub(crate) struct Policy {
-    access: Access,
-    origins: HashSet<(InfoHash, PeerId)>,
-}
-
-/// What the policy says of an announce that is to be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    /// Whether it comes from a registered origin.
-    pub(crate) origin: bool,
-}
-
-impl Policy {
-    pub(crate) fn new(access: Access) -> Self {
-        Self { access, origins: HashSet::new() }
-    }
-
-    /// `None` if the torrent is not tracked.
-    pub(crate) fn judge(&self, announce: &Announce) -> Option<Verdict> {
-        let tracked = match &self.access {
-            Access::Open => true,
-            Access::Allow(list) => list.contains(&announce.info_hash),
-            Access::Deny(list) => !list.contains(&announce.info_hash),
-        };
-        let origin =
-            !self.origins.is_empty() && self.origins.contains(&(announce.info_hash, announce.peer_id));
-        tracked.then_some(Verdict { origin })
-    }
-
-    pub(crate) fn replace_access(&mut self, access: Access) -> Access {
-        std::mem::replace(&mut self.access, access)
-    }
-
-    pub(crate) fn set_origins(&mut self, origins: HashSet<(InfoHash, PeerId)>) {
-        self.origins = origins;
     }
 }
 

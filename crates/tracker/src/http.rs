@@ -1,8 +1,10 @@
 //! The HTTP front end: announces, scrapes, a few pages (HTTP/1.1, RFC 9112; BEP 3, 48).
 //!
-//! `serve` owns the listener and one task a connection; `request` reads heads; `connection` speaks. No request has a
-//! body, no file is read: what else is to be served comes from a [`Site`].
+//! `serve` and `serve_tls` own the listener and one task a connection; `request` reads heads; `connection` speaks; what is
+//! said to announces and scrapes is `answer`'s, which other web servers may ask as well. No request has a body, no file is
+//! read: what else is to be served comes from a [`Site`].
 
+mod answer;
 mod connection;
 mod forwarded;
 mod request;
@@ -15,14 +17,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::Tracker;
-use connection::Connection;
+use connection::{Connection, Stream};
 
+pub use answer::{Answer, Client, answer};
 pub use request::{BadHead, MAX_HEAD, Parsed, Request, parse};
 
 /// How long to wait when no connection can be accepted, usually because files have run out.
@@ -30,6 +36,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long connections may take to send what they have begun when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// How long a TLS handshake may take: as long as the head of a request.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// How long the farewell of TLS may take; it fits into any socket's buffer that is not full.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// A page that is no tracker's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +85,31 @@ pub async fn serve(
     site: Arc<dyn Site>,
     stop: impl Future<Output = ()>,
 ) {
+    run(listener, tracker, site, stop, converse).await;
+}
+
+/// The same over TLS. Handshakes wait for each other no more than connections do.
+pub async fn serve_tls(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    tracker: Arc<Tracker>,
+    site: Arc<dyn Site>,
+    stop: impl Future<Output = ()>,
+) {
+    let acceptor = TlsAcceptor::from(config);
+    let converse =
+        |stream, from, server, stopped| converse_tls(acceptor.clone(), stream, from, server, stopped);
+    run(listener, tracker, site, stop, converse).await;
+}
+
+async fn run<C: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    tracker: Arc<Tracker>,
+    site: Arc<dyn Site>,
+    stop: impl Future<Output = ()>,
+    converse: impl Fn(TcpStream, SocketAddr, Arc<Server>, watch::Receiver<bool>) -> C,
+) {
     let max_connections = tracker.config().max_connections.max(1);
-    let mut sweeps = interval(tracker.sweep_period());
-    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let server = Arc::new(Server { tracker, site, crowded: AtomicBool::new(false) });
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -91,7 +125,6 @@ pub async fn serve(
                 Err(error) => rest(&error).await,
             },
             Some(ended) = connections.join_next() => drop(ended),
-            _ = sweeps.tick() => server.tracker.sweep(server.tracker.now()),
         }
     }
     // No receiver is left if there are no connections.
@@ -99,8 +132,49 @@ pub async fn serve(
     let _ = timeout(STOP_TIME, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn converse(stream: TcpStream, from: SocketAddr, server: Arc<Server>, stopped: watch::Receiver<bool>) {
-    if let Err(error) = Connection::new(stream, from, &server).run(stopped).await {
+async fn converse(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    server: Arc<Server>,
+    stopped: watch::Receiver<bool>,
+) {
+    let reached = stream.local_addr();
+    talk(&mut stream, from, reached, &server, stopped).await;
+}
+
+async fn converse_tls(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    from: SocketAddr,
+    server: Arc<Server>,
+    stopped: watch::Receiver<bool>,
+) {
+    let reached = stream.local_addr();
+    // The last part of a handshake, or of an answer in several records, shall not wait to be acknowledged.
+    let handshake = async {
+        stream.set_nodelay(true)?;
+        acceptor.accept(stream).await
+    };
+    match timeout(HANDSHAKE_TIME, handshake).await {
+        Ok(Ok(mut stream)) => {
+            talk(&mut stream, from, reached, &server, stopped).await;
+            // Without this farewell the client cannot tell the end from a cut line.
+            let _ = timeout(FAREWELL_TIME, stream.shutdown()).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS"),
+        Err(_) => tracing::debug!(%from, "too slow a handshake"),
+    }
+}
+
+async fn talk(
+    stream: &mut impl Stream,
+    from: SocketAddr,
+    reached: io::Result<SocketAddr>,
+    server: &Server,
+    stopped: watch::Receiver<bool>,
+) {
+    let reached = reached.ok().map(|at| at.ip());
+    if let Err(error) = Connection::new(stream, from.ip(), reached, server).run(stopped).await {
         tracing::debug!(%from, %error, "connection ended");
     }
 }

@@ -7,6 +7,7 @@
 
 mod access;
 pub mod http;
+mod origin;
 mod peers;
 mod store;
 
@@ -16,11 +17,11 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use announce::{Announce, AnnounceEvent, Retry, ScrapeEntry};
-use metainfo::{InfoHash, PeerId};
-use tokio::time::Instant;
+use metainfo::InfoHash;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use access::Policy;
 pub use access::{Access, ListError, Net, NetError, parse_list};
+pub use origin::{Caller, Origin};
 pub use peers::Found;
 use peers::Role;
 use store::{Asker, Limits, Store, StoreFull};
@@ -84,7 +85,7 @@ pub struct Standing {
 /// Totals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Torrents with at least one peer.
+    /// Torrents with at least one peer or an origin.
     pub torrents: u64,
     /// Peers in all swarms.
     pub peers: u64,
@@ -103,7 +104,7 @@ pub struct Tracker {
     started: Instant,
     store: Store,
     /// A leaf lock like those of the store: held for one look-up.
-    policy: RwLock<Policy>,
+    access: RwLock<Access>,
     announces: AtomicU64,
     scrapes: AtomicU64,
     refused: AtomicU64,
@@ -139,7 +140,7 @@ impl Tracker {
         Self {
             store: Store::new(limits, seed),
             started: Instant::now(),
-            policy: RwLock::new(Policy::new(access)),
+            access: RwLock::new(access),
             config,
             announces: AtomicU64::new(0),
             scrapes: AtomicU64::new(0),
@@ -157,24 +158,24 @@ impl Tracker {
         &self.config
     }
 
-    /// Takes in one announce from `from` and picks peers for it into `found`, which is cleared first.
+    /// Takes in one announce and picks peers for it into `found`, which is cleared first.
     pub fn announce(
         &self,
         now: Duration,
-        from: IpAddr,
+        caller: Caller,
         announce: &Announce,
         found: &mut Found,
     ) -> Result<Standing, Refusal> {
         found.clear();
-        let verdict = self.policy.read().unwrap_or_else(PoisonError::into_inner).judge(announce);
-        let ip = from.to_canonical();
-        let outcome = verdict.ok_or(Refusal::NotTracked).and_then(|standing| {
+        let caller = caller.canonical();
+        let admitted = self.access.read().unwrap_or_else(PoisonError::into_inner).admits(announce.info_hash);
+        let outcome = admitted.then_some(()).ok_or(Refusal::NotTracked).and_then(|()| {
             let asker = Asker {
                 hash: announce.info_hash,
-                address: SocketAddr::new(ip, announce.port),
+                caller,
+                port: announce.port,
                 role: role(announce),
                 event: announce.event,
-                origin: standing.origin,
                 want: announce.numwant.unwrap_or(USUAL_NUMWANT).min(self.config.max_numwant),
             };
             self.store.announce(now, &asker, found).map_err(|StoreFull| Refusal::Crowded)
@@ -187,7 +188,7 @@ impl Tracker {
                 + self.config.interval.mul_f64(f64::from(luck) / 10.0 / f64::from(u8::MAX)),
             min_interval: self.config.min_interval,
             counts,
-            external_ip: ip,
+            external_ip: caller.from,
         })
     }
 
@@ -204,27 +205,47 @@ impl Tracker {
         Ok(hashes.iter().map(|&hash| (hash, self.store.scrape(hash))).collect())
     }
 
-    /// Forgets silent peers in one part of the swarms. To be called every [`Tracker::sweep_period`].
+    /// The counts of one torrent as its peers announced them: an origin of this process is not among them.
+    pub fn counts(&self, hash: InfoHash) -> ScrapeEntry {
+        self.store.announced(hash)
+    }
+
+    /// Up to `max` peers of a torrent at random, and whether each has everything, for the origin of this process.
+    pub fn peers(&self, hash: InfoHash, max: usize) -> Vec<(SocketAddr, bool)> {
+        self.store.some_peers(self.now(), hash, max)
+    }
+
+    /// Forgets silent peers in one part of the swarms; as many calls as there are parts go through the whole.
     pub fn sweep(&self, now: Duration) {
         self.store.sweep(now);
     }
 
-    /// How often to call [`Tracker::sweep`]: then the whole is gone through once an interval.
-    pub fn sweep_period(&self) -> Duration {
-        self.config.interval / store::SHARDS
+    /// Forgets silent peers as time goes by, the whole gone through once an interval. To be run beside the front ends
+    /// as long as there are any.
+    pub async fn keep_swept(&self) {
+        let mut turns = interval(self.config.interval / store::SHARDS);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            self.sweep(self.now());
+        }
     }
 
     /// Replaces the rules; torrents no longer tracked get no more answers, and their peers are forgotten in time.
     pub fn set_access(&self, access: Access) {
-        let old = self.policy.write().unwrap_or_else(PoisonError::into_inner).replace_access(access);
+        let old =
+            std::mem::replace(&mut *self.access.write().unwrap_or_else(PoisonError::into_inner), access);
         // A long list takes a while to free: outside the lock.
         drop(old);
     }
 
-    /// Replaces the list of origins: peers named to seeds too, so that a publisher's own peer knows who shares the load.
-    pub fn set_origins(&self, origins: impl IntoIterator<Item = (InfoHash, PeerId)>) {
-        let origins = origins.into_iter().collect();
-        self.policy.write().unwrap_or_else(PoisonError::into_inner).set_origins(origins);
+    /// Replaces the origins: complete peers of this process, one a torrent, named first to everybody who asks, seeds
+    /// included. They need not announce; one that does all the same is recognised and not listed twice.
+    pub fn set_origins(&self, mut origins: Vec<Origin>) {
+        for ip in origins.iter_mut().flat_map(|origin| &mut origin.host) {
+            *ip = ip.to_canonical();
+        }
+        self.store.set_origins(origins);
     }
 
     /// Totals for display.

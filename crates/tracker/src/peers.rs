@@ -103,6 +103,23 @@ impl Found {
         self.v6.clear();
     }
 
+    pub(crate) fn push(&mut self, address: SocketAddr) {
+        match Packed::from(address) {
+            Packed::V4(peer) => self.v4.push(peer),
+            Packed::V6(peer) => self.v6.push(peer),
+        }
+    }
+
+    /// Of each of these addresses leaves only the first.
+    pub(crate) fn drop_repeated(&mut self, addresses: &[SocketAddr]) {
+        for &address in addresses {
+            match Packed::from(address) {
+                Packed::V4(peer) => keep_first(peer, &mut self.v4),
+                Packed::V6(peer) => keep_first(peer, &mut self.v6),
+            }
+        }
+    }
+
     /// How many addresses there are.
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
@@ -118,6 +135,11 @@ impl Found {
         let v4 = self.v4.iter().map(|&peer| Packed::V4(peer));
         v4.chain(self.v6.iter().map(|&peer| Packed::V6(peer))).map(Packed::address)
     }
+}
+
+fn keep_first<const N: usize>(peer: [u8; N], peers: &mut Vec<[u8; N]>) {
+    let mut met = false;
+    peers.retain(|other| *other != peer || !std::mem::replace(&mut met, true));
 }
 
 impl Packed {
@@ -182,12 +204,6 @@ impl<const N: usize> Peers<N> {
 
     pub(crate) fn contains(&self, address: &[u8; N]) -> bool {
         self.find(address).is_some()
-    }
-
-    /// Whether the address is that of a peer heard of within `lifetime` units.
-    pub(crate) fn is_fresh(&self, address: &[u8; N], now: Stamp, lifetime: u16) -> bool {
-        let entry = self.find(address).and_then(|at| self.entries.get(at));
-        entry.is_some_and(|entry| now.since(entry.seen) <= lifetime)
     }
 
     /// Adds a peer or refreshes it; gives the role it had.
@@ -255,6 +271,20 @@ impl<const N: usize> Peers<N> {
         if choice.givers {
             self.slice(front..all, end, choice, rng, found);
         }
+    }
+
+    /// Peers heard of within `lifetime` units and whether they are seeds, from a random one on.
+    pub(crate) fn some(
+        &self,
+        now: Stamp,
+        lifetime: u16,
+        rng: &mut Rng,
+    ) -> impl Iterator<Item = ([u8; N], bool)> + '_ {
+        let from = rng.usize(..self.entries.len().max(1));
+        let numbered = self.entries.iter().enumerate();
+        let (before, after) = (numbered.clone().take(from), numbered.skip(from));
+        let fresh = after.chain(before).filter(move |(_, entry)| now.since(entry.seen) <= lifetime);
+        fresh.map(|(at, entry)| (entry.address, self.role_at(at) == Role::Seed))
     }
 
     /// Appends peers from a random place of `part` on, until there are `end` or all were seen.

@@ -3,7 +3,7 @@
 //! Owned by `Tracker`. The shard of a torrent follows from a keyed hash, so nobody can aim at one. A lock is held for one
 //! announce or for the sweep of one shard, and no other is taken meanwhile; totals are atomics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -14,6 +14,7 @@ use announce::{AnnounceEvent, ScrapeEntry};
 use fastrand::Rng;
 use metainfo::InfoHash;
 
+use crate::origin::{Caller, Origin};
 use crate::peers::{Choice, Found, Keyed, Packed, Peers, Role, Stamp, units};
 
 /// How many shards there are: with a few announces under way at a time, two seldom meet.
@@ -44,11 +45,11 @@ pub(crate) struct Limits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker {
     pub(crate) hash: InfoHash,
-    /// The peer's identity: its address in plain form, and where it listens.
-    pub(crate) address: SocketAddr,
+    /// Whose address and port together are the peer's identity; in canonical form.
+    pub(crate) caller: Caller,
+    pub(crate) port: u16,
     pub(crate) role: Role,
     pub(crate) event: Option<AnnounceEvent>,
-    pub(crate) origin: bool,
     pub(crate) want: u32,
 }
 
@@ -68,9 +69,11 @@ pub(crate) struct Store {
 
 #[derive(Debug)]
 struct Shard {
-    swarms: HashMap<InfoHash, Swarm, Keyed>,
+    swarms: Swarms,
     rng: Rng,
 }
+
+type Swarms = HashMap<InfoHash, Swarm, Keyed>;
 
 #[derive(Debug, Default)]
 struct Swarm {
@@ -84,8 +87,8 @@ struct Rest {
     v6: Peers<18>,
     /// Downloads that were completed.
     completed: u32,
-    /// Where registered origins listen.
-    origins: Vec<SocketAddr>,
+    /// The peer of this process; its swarm stays, and its count of downloads, when everybody else has left.
+    origin: Option<Box<Origin>>,
 }
 
 impl Store {
@@ -115,36 +118,66 @@ impl Store {
         found: &mut Found,
     ) -> Result<(ScrapeEntry, u8), StoreFull> {
         let stamp = Stamp::at(now);
-        let packed = Packed::from(asker.address);
+        let packed = Packed::from(SocketAddr::new(asker.caller.from, asker.port));
         let mut shard = self.shard(asker.hash);
         let luck = shard.rng.u8(..);
         if asker.event == Some(AnnounceEvent::Stopped) {
             let counts = self.remove(&mut shard, asker, packed);
             return Ok((counts, luck));
         }
-        if !shard.swarms.get(&asker.hash).is_some_and(|swarm| swarm.contains(packed)) {
+        let swarm = shard.swarms.get(&asker.hash);
+        // Our own origin is listed as such, and not once more under the address that it announces from.
+        let origin = swarm.and_then(Swarm::origin).is_some_and(|origin| origin.is(asker.caller, asker.port));
+        if !origin && !swarm.is_some_and(|swarm| swarm.contains(packed)) {
             self.admit(&mut shard, asker, packed, stamp)?;
         }
         let Shard { swarms, rng } = &mut *shard;
-        let swarm = swarms.entry(asker.hash).or_insert_with(|| {
-            self.torrents.fetch_add(1, Relaxed);
-            self.bytes.fetch_add(TORRENT_BYTES, Relaxed);
-            Swarm::default()
-        });
-        let before = swarm.put(packed, asker.role, stamp, self.keyed);
-        if asker.event == Some(AnnounceEvent::Completed) && before != Some(Role::Seed) {
-            let completed = &mut swarm.rest_mut().completed;
-            *completed = completed.saturating_add(1);
-        }
-        if asker.origin {
-            swarm.add_origin(asker.address);
+        let swarm = self.swarm(swarms, asker.hash);
+        if !origin {
+            swarm.take_in(packed, asker, stamp, self.keyed);
         }
         swarm.find(packed, asker, stamp, units(self.limits.lifetime), rng, found);
         Ok((swarm.counts(), luck))
     }
 
+    /// Replaces the origins of all torrents.
+    pub(crate) fn set_origins(&self, origins: Vec<Origin>) {
+        let stay: HashSet<InfoHash> = origins.iter().map(|origin| origin.hash).collect();
+        for origin in origins {
+            let hash = origin.hash;
+            let mut shard = self.shard(hash);
+            self.swarm(&mut shard.swarms, hash).rest_mut().origin = Some(Box::new(origin));
+        }
+        for shard in &self.shards {
+            lock(shard).swarms.retain(|hash, swarm| {
+                if let Some(rest) = swarm.rest.as_mut().filter(|_| !stay.contains(hash)) {
+                    rest.origin = None;
+                }
+                self.keep(swarm)
+            });
+        }
+    }
+
     pub(crate) fn scrape(&self, hash: InfoHash) -> ScrapeEntry {
         self.shard(hash).swarms.get(&hash).map(Swarm::counts).unwrap_or_default()
+    }
+
+    /// As [`Store::scrape`], without the origin.
+    pub(crate) fn announced(&self, hash: InfoHash) -> ScrapeEntry {
+        self.shard(hash).swarms.get(&hash).map(Swarm::announced).unwrap_or_default()
+    }
+
+    /// Some peers of a torrent, and whether each is a seed.
+    pub(crate) fn some_peers(&self, now: Duration, hash: InfoHash, max: usize) -> Vec<(SocketAddr, bool)> {
+        let (now, lifetime) = (Stamp::at(now), units(self.limits.lifetime));
+        let mut shard = self.shard(hash);
+        let Shard { swarms, rng } = &mut *shard;
+        let Some(swarm) = swarms.get(&hash) else { return Vec::new() };
+        let none = Rest::default();
+        let rest = swarm.rest.as_deref().unwrap_or(&none);
+        let v4 = swarm.v4.some(now, lifetime, rng).map(|(peer, seed)| (Packed::V4(peer).address(), seed));
+        let v6 = rest.v6.some(now, lifetime, rng).map(|(peer, seed)| (Packed::V6(peer).address(), seed));
+        v4.chain(v6).take(max).collect()
     }
 
     /// The counts of all torrents, up to `limit` of them.
@@ -177,6 +210,15 @@ impl Store {
 
     pub(crate) fn peers(&self) -> u64 {
         self.peers.load(Relaxed)
+    }
+
+    /// The swarm of a torrent, made if it is not there.
+    fn swarm<'a>(&self, swarms: &'a mut Swarms, hash: InfoHash) -> &'a mut Swarm {
+        swarms.entry(hash).or_insert_with(|| {
+            self.torrents.fetch_add(1, Relaxed);
+            self.bytes.fetch_add(TORRENT_BYTES, Relaxed);
+            Swarm::default()
+        })
     }
 
     /// Makes sure that a new peer may be added, and counts it.
@@ -230,7 +272,7 @@ impl Store {
         counts
     }
 
-    /// Whether a swarm has peers; if not it is counted as gone.
+    /// Whether a swarm has peers or an origin; if not it is counted as gone.
     fn keep(&self, swarm: &Swarm) -> bool {
         let keep = !swarm.is_empty();
         if !keep {
@@ -265,10 +307,23 @@ impl Store {
 }
 
 impl Swarm {
+    fn origin(&self) -> Option<&Origin> {
+        self.rest.as_ref()?.origin.as_deref()
+    }
+
     fn contains(&self, packed: Packed) -> bool {
         match packed {
             Packed::V4(address) => self.v4.contains(&address),
             Packed::V6(address) => self.rest.as_ref().is_some_and(|rest| rest.v6.contains(&address)),
+        }
+    }
+
+    /// Adds the asker or refreshes it.
+    fn take_in(&mut self, packed: Packed, asker: &Asker, now: Stamp, keyed: Keyed) {
+        let before = self.put(packed, asker.role, now, keyed);
+        if asker.event == Some(AnnounceEvent::Completed) && before != Some(Role::Seed) {
+            let completed = &mut self.rest_mut().completed;
+            *completed = completed.saturating_add(1);
         }
     }
 
@@ -297,7 +352,8 @@ impl Swarm {
         rng: &mut Rng,
         found: &mut Found,
     ) {
-        let want = asker.want as usize;
+        let first = self.find_origin(asker, found);
+        let want = asker.want as usize - found.len();
         let givers = asker.role == Role::Downloader;
         let (v4, v6) = match packed {
             Packed::V4(address) => (Some(address), None),
@@ -314,43 +370,30 @@ impl Swarm {
             if v4.is_some() { (want - of_other, of_other) } else { (of_other, want - of_other) };
         self.v4.sample(&Choice { want: want4, givers, not: v4, now, lifetime }, rng, &mut found.v4);
         peers6.sample(&Choice { want: want6, givers, not: v6, now, lifetime }, rng, &mut found.v6);
-        if !givers {
-            self.find_origins(packed, want, now, lifetime, found);
+        if !first.is_empty() {
+            found.drop_repeated(&first);
         }
     }
 
-    /// Adds the registered origins, which seeds are told of although they are seeds.
-    fn find_origins(&self, asker: Packed, want: usize, now: Stamp, lifetime: u16, found: &mut Found) {
-        let Some(rest) = &self.rest else { return };
-        for origin in
-            rest.origins.iter().map(|&origin| Packed::from(origin)).filter(|&origin| origin != asker)
-        {
-            if found.len() >= want {
-                return;
-            }
-            match origin {
-                Packed::V4(peer) if self.v4.is_fresh(&peer, now, lifetime) && !found.v4.contains(&peer) => {
-                    found.v4.push(peer);
-                }
-                Packed::V6(peer) if rest.v6.is_fresh(&peer, now, lifetime) && !found.v6.contains(&peer) => {
-                    found.v6.push(peer);
-                }
-                _ => {}
-            }
+    /// Puts the origin's addresses first, unless it is the origin that asks; gives them back.
+    fn find_origin(&self, asker: &Asker, found: &mut Found) -> Vec<SocketAddr> {
+        let origin = self.origin().filter(|origin| !origin.is(asker.caller, asker.port));
+        let mut addresses = origin.map(|origin| origin.addresses(asker.caller)).unwrap_or_default();
+        addresses.truncate(asker.want as usize);
+        for &address in &addresses {
+            found.push(address);
         }
+        addresses
     }
 
-    fn add_origin(&mut self, address: SocketAddr) {
-        /// How many addresses of origins are remembered: one of each family, and those of the last restarts.
-        const MAX_ORIGINS: usize = 8;
-        let origins = &mut self.rest_mut().origins;
-        if !origins.contains(&address) {
-            origins.truncate(MAX_ORIGINS - 1);
-            origins.insert(0, address);
-        }
-    }
-
+    /// The counts of the peers that announced, and of the origin.
     fn counts(&self) -> ScrapeEntry {
+        let mut counts = self.announced();
+        counts.complete += u32::from(self.origin().is_some());
+        counts
+    }
+
+    fn announced(&self) -> ScrapeEntry {
         let none = Rest::default();
         let rest = self.rest.as_deref().unwrap_or(&none);
         let downloaders = self.v4.downloaders() + rest.v6.downloaders();
@@ -367,7 +410,8 @@ impl Swarm {
     }
 
     fn is_empty(&self) -> bool {
-        self.v4.len() == 0 && self.rest.as_ref().is_none_or(|rest| rest.v6.len() == 0)
+        let unused = |rest: &Rest| rest.v6.len() == 0 && rest.origin.is_none();
+        self.v4.len() == 0 && self.rest.as_deref().is_none_or(unused)
     }
 
     fn rest_mut(&mut self) -> &mut Rest {

@@ -1,17 +1,16 @@
 //! The HTTP front end over loopback sockets: the contract, then HTTP itself.
 
 mod contract;
+mod web;
 
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use announce::http::{announce_url, parse_reply, parse_scrape, scrape_url};
-use announce::{Announce, AnnounceReply, PeerFormat, ReplyError, ScrapeEntry};
+use announce::http::{announce_url, parse_reply, scrape_url};
+use announce::{Announce, PeerFormat};
 use bytes::Bytes;
-use contract::{FrontEnd, HASH, contract_tests, downloader, ip};
-use metainfo::InfoHash;
+use contract::{HASH, contract_tests, downloader};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -20,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracker::http::{NoSite, Page, Site, serve};
 use tracker::{Config, Tracker};
+use web::{Web, ask};
 
 /// A server on a runtime of its own, and one connection to it that is kept alive.
 struct Http {
@@ -28,17 +28,8 @@ struct Http {
     _runtime: Runtime,
 }
 
-impl Http {
-    fn get(&mut self, target: &str, from: IpAddr) -> Vec<u8> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: {from}\r\n\r\n");
-        self.connection.write_all(request.as_bytes()).unwrap();
-        read_answer(&mut self.connection).1
-    }
-}
-
-impl FrontEnd for Http {
-    fn new(config: Config) -> Self {
-        let config = Config { trust_proxy: vec!["127.0.0.1".parse().unwrap()], ..config };
+impl Web for Http {
+    fn start(config: Config) -> Self {
         let tracker = Arc::new(Tracker::new(config, [7; 16]));
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -51,38 +42,12 @@ impl FrontEnd for Http {
         &self.tracker
     }
 
-    fn announce(&mut self, from: IpAddr, announce: &Announce) -> Result<AnnounceReply, String> {
-        parse_reply(&self.get(&announce_url("/KEY/announce", announce).unwrap(), from)).map_err(reason)
-    }
-
-    fn scrape(&mut self, hashes: &[InfoHash]) -> Result<Vec<(InfoHash, ScrapeEntry)>, String> {
-        parse_scrape(&self.get(&scrape_url("/announce", hashes).unwrap(), ip(1))).map_err(reason)
-    }
-}
-
-fn reason(error: ReplyError) -> String {
-    match error {
-        ReplyError::Failure { reason, .. } => reason,
-        ReplyError::Malformed(what) => panic!("{what}"),
+    fn get(&mut self, target: &str, from: Option<IpAddr>) -> Vec<u8> {
+        ask(&mut self.connection, target, from).1
     }
 }
 
 contract_tests!(Http);
-
-/// Reads one answer whose length is given: its head and its body.
-fn read_answer(connection: &mut impl std::io::Read) -> (String, Vec<u8>) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        connection.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
-    let mut body = vec![0; length.parse().unwrap()];
-    connection.read_exact(&mut body).unwrap();
-    (head, body)
-}
 
 /// A server on the test's own runtime.
 struct Server {

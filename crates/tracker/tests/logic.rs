@@ -8,7 +8,7 @@ use std::time::Duration;
 use announce::{Announce, AnnounceEvent, AnnounceReply, ScrapeEntry};
 use contract::{FrontEnd, HASH, contract_tests, downloader, ip, seed};
 use metainfo::InfoHash;
-use tracker::{Config, Found, Tracker};
+use tracker::{Caller, Config, Found, Tracker};
 
 struct Direct {
     tracker: Tracker,
@@ -25,10 +25,25 @@ impl FrontEnd for Direct {
     }
 
     fn announce(&mut self, from: IpAddr, announce: &Announce) -> Result<AnnounceReply, String> {
+        self.ask(Caller { from, reached: None }, announce)
+    }
+
+    fn announce_here(&mut self, announce: &Announce) -> Result<AnnounceReply, String> {
+        let here = Ipv4Addr::LOCALHOST.into();
+        self.ask(Caller { from: here, reached: Some(here) }, announce)
+    }
+
+    fn scrape(&mut self, hashes: &[InfoHash]) -> Result<Vec<(InfoHash, ScrapeEntry)>, String> {
+        self.tracker.scrape(hashes).map_err(|refusal| refusal.to_string())
+    }
+}
+
+impl Direct {
+    fn ask(&self, caller: Caller, announce: &Announce) -> Result<AnnounceReply, String> {
         let mut found = Found::default();
         let standing = self
             .tracker
-            .announce(self.now, from, announce, &mut found)
+            .announce(self.now, caller, announce, &mut found)
             .map_err(|refusal| refusal.to_string())?;
         Ok(AnnounceReply {
             interval: standing.interval,
@@ -38,10 +53,6 @@ impl FrontEnd for Direct {
             external_ip: Some(standing.external_ip),
             ..AnnounceReply::default()
         })
-    }
-
-    fn scrape(&mut self, hashes: &[InfoHash]) -> Result<Vec<(InfoHash, ScrapeEntry)>, String> {
-        self.tracker.scrape(hashes).map_err(|refusal| refusal.to_string())
     }
 }
 
@@ -125,15 +136,6 @@ fn a_large_swarm_that_leaves_one_by_one_leaves_nothing() {
     }
     assert_eq!(front.tracker.stats().peers, 0);
     assert_eq!(front.scrape(&[HASH]).unwrap()[0].1.downloaded, 0);
-}
-
-#[test]
-fn an_origin_that_went_silent_is_not_shown_to_seeds() {
-    let mut front = Direct::new(Config::default());
-    front.tracker.set_origins([(HASH, seed(1).peer_id)]);
-    front.announce(ip(1), &seed(1)).unwrap();
-    front.now = 2 * HOUR;
-    assert_eq!(front.announce(ip(2), &seed(2)).unwrap().peers, []);
 }
 
 #[test]

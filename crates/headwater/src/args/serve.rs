@@ -14,9 +14,10 @@ use crate::units::{parse_duration, parse_rate};
   headwater track                                  for this machine, on port 6969
   headwater track --http 0.0.0.0:6969              for everybody who can reach it
   headwater track --http [::]:6969 --allow mine.txt
-The lists have one info hash in hex a line; SIGHUP reads them again.")]
+  headwater track --https [::]:443 --acme tracker.example.org
+The lists have one info hash in hex a line; SIGHUP reads them again, and the certificate.")]
 pub(crate) struct Track {
-    /// Address to serve HTTP on [default: 127.0.0.1:6969]
+    /// Address to serve HTTP on [default without --https: 127.0.0.1:6969]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<String>,
     /// Serve only the info hashes of this file
@@ -50,20 +51,34 @@ pub(crate) struct Track {
     pub(crate) tls: Tls,
 }
 
-/// HTTPS, which neither server speaks: the flags parse so that they can be refused with a way out.
-#[derive(Clone, Debug, Args)]
+/// HTTPS: where, and whose certificate.
+#[derive(Clone, Debug, Default, Args)]
 #[expect(clippy::struct_field_names, reason = "the fields are named as their flags")]
 pub(crate) struct Tls {
-    #[arg(long, value_name = "ADDR", hide = true)]
+    /// Address to serve HTTPS on, with --tls-cert, --acme or --tls-self-signed
+    #[arg(long, value_name = "ADDR")]
     pub(crate) https: Option<String>,
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Certificate and its chain in PEM; read again when the file changes
+    #[arg(long, value_name = "FILE", requires = "https", conflicts_with_all = ["acme", "tls_self_signed"])]
     pub(crate) tls_cert: Option<PathBuf>,
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// The certificate's private key in PEM [default: in the file of --tls-cert]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    #[arg(long, value_name = "DOMAIN", hide = true)]
-    pub(crate) acme: Option<String>,
-    #[arg(long, hide = true)]
+    /// Make a certificate that nobody vouches for
+    #[arg(long, requires = "https", conflicts_with = "acme")]
     pub(crate) tls_self_signed: bool,
+    /// Get a certificate for this domain, whose port 443 must lead here; may be repeated
+    #[arg(long, value_name = "DOMAIN", requires = "https", value_delimiter = ',')]
+    pub(crate) acme: Vec<String>,
+    /// Who is told by mail of trouble with the certificate
+    #[arg(long, value_name = "MAILTO", requires = "acme")]
+    pub(crate) acme_contact: Option<String>,
+    /// The ACME directory of who gives the certificate [default: Let's Encrypt]
+    #[arg(long, value_name = "URL", requires = "acme")]
+    pub(crate) acme_directory: Option<String>,
+    /// Trust only the authorities of this file to run the ACME directory
+    #[arg(long, value_name = "FILE", requires = "acme")]
+    pub(crate) acme_ca_file: Option<PathBuf>,
 }
 
 /// Publish files: torrent, tracker and origin in one

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use engine::{Engine, Torrent};
 use metainfo::edit::{Change, Edit};
-use metainfo::{Magnet, Metainfo};
+use metainfo::{InfoHash, Magnet, Metainfo};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tracker::{Access, Tracker};
+use tracker::{Access, Origin, Tracker};
 
 use super::get::uploads;
 use super::seed::{self, Item};
@@ -62,9 +62,16 @@ pub(crate) async fn run(context: &Context, args: &Publish) -> Result<Exit, Failu
         publications.iter().map(|publication| (&*publication.item.metainfo, publication.url.as_str())),
     );
     let (end, ended) = oneshot::channel::<()>();
-    let server = tokio::spawn(tracker::http::serve(listener, Arc::clone(&tracker), Arc::new(site), async {
+    let serving = tracker::http::serve(listener, Arc::clone(&tracker), Arc::new(site), async {
         _ = ended.await;
-    }));
+    });
+    let sweeper = Arc::clone(&tracker);
+    let server = tokio::spawn(async move {
+        tokio::select! {
+            () = serving => {}
+            () = sweeper.keep_swept() => {}
+        }
+    });
     let engine = start_engine(config).await?;
     let result = serve(output, &engine, &tracker, &base, &publications, at, &mut stop).await;
     engine.stop().await;
@@ -87,12 +94,13 @@ async fn serve(
     for publication in publications {
         torrents.push(seed::add(engine, &publication.item, Vec::new()).await?);
     }
-    tracker.set_origins(torrents.iter().map(|torrent| (torrent.hash(), torrent.peer_id())));
     for torrent in &mut torrents {
         if seed::until_seeding(output, torrent, stop).await?.is_some() {
             return Ok(());
         }
     }
+    let origin = |hash| Origin { hash, port: engine.port(), host: Vec::new() };
+    tracker.set_origins(publications.iter().flat_map(hashes).map(origin).collect());
     announce(output, base, publications, at);
     watch(output, &torrents, tracker, stop).await;
     Ok(())
@@ -221,9 +229,14 @@ fn with_tracker(metainfo: &Metainfo, tracker: &str) -> Result<Arc<Metainfo>, Fai
 
 /// Only what is published is tracked, by both of its names.
 fn tracker_config(publications: &[Publication]) -> tracker::Config {
-    let hashes = publications.iter().map(|publication| publication.item.metainfo.info.hashes());
-    let names = hashes.flat_map(|hashes| [hashes.v1, hashes.v2.map(|v2| v2.truncated())]).flatten();
-    tracker::Config { access: Access::Allow(names.collect()), ..tracker::Config::default() }
+    let access = Access::Allow(publications.iter().flat_map(hashes).collect());
+    tracker::Config { access, ..tracker::Config::default() }
+}
+
+/// The names a publication goes by at trackers: a hybrid torrent has two.
+fn hashes(publication: &Publication) -> impl Iterator<Item = InfoHash> + use<> {
+    let hashes = publication.item.metainfo.info.hashes();
+    [hashes.v1, hashes.v2.map(|v2| v2.truncated())].into_iter().flatten()
 }
 
 fn refuse_unsupported(args: &Publish) -> Result<(), Failure> {

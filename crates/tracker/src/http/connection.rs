@@ -2,20 +2,25 @@
 //!
 //! Owned by its task. Its buffers are as large as one head and one batch of answers, whatever the client sends.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
-use announce::http::{Reply, encode_failure, encode_reply, encode_scrape, parse_query, parse_scrape_query};
+use announce::http::encode_failure;
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
 
-use super::{BadHead, MAX_HEAD, Page, Parsed, Request, Server, forwarded, parse};
+use super::answer::{BENCODED, Question};
+use super::{BadHead, Client, MAX_HEAD, Page, Parsed, Request, Server, parse};
 use crate::{Found, Stats};
 
 /// How long a connection may be silent between requests; clients that come back in half an hour open a new one.
@@ -33,15 +38,30 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// How much of answers is gathered before it is sent, in bytes; pipelined requests share a write.
 const BATCH: usize = 32 << 10;
 
-/// The media type of replies; what trackers have always sent.
-const BENCODED: &str = "text/plain";
-
 /// The media type of the pages that are for people.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What a connection runs over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Lets nothing that is written wait for what was written before to be acknowledged.
+    fn hurry(&self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn hurry(&self) -> io::Result<()> {
+        self.set_nodelay(true)
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn hurry(&self) -> io::Result<()> {
+        self.get_ref().0.set_nodelay(true)
+    }
+}
+
 /// A connection and the part of its input that was not answered yet.
-pub(super) struct Connection<'a> {
-    stream: TcpStream,
+pub(super) struct Connection<'a, S> {
+    stream: &'a mut S,
     input: Box<[u8; MAX_HEAD]>,
     filled: usize,
     answers: Answers<'a>,
@@ -60,10 +80,11 @@ enum Next {
     Refuse,
 }
 
-impl<'a> Connection<'a> {
-    pub(super) fn new(stream: TcpStream, from: SocketAddr, server: &'a Server) -> Self {
+impl<'a, S: Stream> Connection<'a, S> {
+    pub(super) fn new(stream: &'a mut S, from: IpAddr, reached: Option<IpAddr>, server: &'a Server) -> Self {
         let answers = Answers {
-            from: from.ip().to_canonical(),
+            from: from.to_canonical(),
+            reached,
             server,
             output: Vec::new(),
             body: Vec::new(),
@@ -74,9 +95,9 @@ impl<'a> Connection<'a> {
 
     /// Answers until the client has enough, breaks a rule or is silent, or the server stops.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
-        let mut stop = std::pin::pin!(stopped.wait_for(|&stopped| stopped));
+        let mut stop = pin!(stopped.wait_for(|&stopped| stopped));
         let mut deadline = Instant::now() + HEAD_TIME;
-        let mut alarm = std::pin::pin!(sleep_until(deadline));
+        let mut alarm = pin!(sleep_until(deadline));
         loop {
             let fresh = self.filled == 0;
             tokio::select! {
@@ -117,7 +138,7 @@ impl<'a> Connection<'a> {
             self.answers.output.clear();
             if let Some(page) = page {
                 // The last part of a page shall not wait for the head to be acknowledged.
-                self.stream.set_nodelay(true)?;
+                self.stream.hurry()?;
                 self.send(&page).await?;
             }
             match next {
@@ -164,15 +185,10 @@ impl<'a> Connection<'a> {
     /// Sends all of it, as long as the client goes on taking some.
     async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = match self.stream.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(SEND_TIME, self.stream.write(bytes)).await??
-                }
-                sent => sent?,
-            };
+            let sent = in_time(self.stream.write(bytes)).await?;
             bytes = bytes.get(sent..).unwrap_or_default();
         }
-        Ok(())
+        in_time(self.stream.flush()).await
     }
 
     /// Closes our side and reads on for a moment: a reset would take back the refusal that is under way.
@@ -184,9 +200,23 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// Waits [`SEND_TIME`] at most. Nearly always there is nothing to wait for, and then no clock is asked.
+async fn in_time<T>(operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let mut operation = pin!(operation);
+    let at_once = poll_fn(|task| match operation.as_mut().poll(task) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(done) => done,
+        None => timeout(SEND_TIME, operation).await?,
+    }
+}
+
 /// Makes answers; its buffers are used again for each.
 struct Answers<'a> {
     from: IpAddr,
+    reached: Option<IpAddr>,
     server: &'a Server,
     output: Vec<u8>,
     body: Vec<u8>,
@@ -197,25 +227,20 @@ impl Answers<'_> {
     /// Appends the answer to `output`; gives back the body if that is a page, which is sent without being copied.
     fn answer(&mut self, request: &Request<'_>, keep: bool) -> Option<Bytes> {
         self.body.clear();
-        let name = request.path.rsplit('/').next().unwrap_or_default();
-        let (status, content_type) = match (name, request.path) {
-            ("announce", _) => {
-                self.announce(request);
+        let (status, content_type) = match (Question::of(request.path), request.path) {
+            (Some(question), _) => {
+                self.ask(question, request);
                 ("200 OK", BENCODED)
             }
-            ("scrape", _) => {
-                self.scrape(request);
-                ("200 OK", BENCODED)
-            }
-            (_, "/healthz") => {
+            (None, "/healthz") => {
                 self.body.extend_from_slice(b"ok\n");
                 ("200 OK", TEXT)
             }
-            (_, "/stats") => {
+            (None, "/stats") => {
                 self.stats();
                 ("200 OK", TEXT)
             }
-            (_, path) => match self.server.site.page(path) {
+            (None, path) => match self.server.site.page(path) {
                 Some(page) => return self.page(page, request, keep),
                 None if path == "/" => {
                     self.stats();
@@ -236,47 +261,10 @@ impl Answers<'_> {
         None
     }
 
-    fn announce(&mut self, request: &Request<'_>) {
-        let Self { server, body, found, .. } = self;
-        let tracker = &server.tracker;
-        let announce = match parse_query(request.query.as_bytes()) {
-            Ok(announce) => announce,
-            Err(bad) => {
-                tracker.count_refused();
-                return encode_failure(&bad.to_string(), None, body);
-            }
-        };
-        let from = forwarded::client(self.from, request, &tracker.config().trust_proxy);
-        match tracker.announce(tracker.now(), from, &announce, found) {
-            Ok(standing) => {
-                let reply = Reply {
-                    interval: standing.interval,
-                    min_interval: standing.min_interval,
-                    complete: standing.counts.complete,
-                    incomplete: standing.counts.incomplete,
-                    downloaded: standing.counts.downloaded,
-                    external_ip: Some(standing.external_ip),
-                    peers: &found.v4,
-                    peers6: &found.v6,
-                };
-                encode_reply(&reply, announce.format, body);
-            }
-            Err(refusal) => encode_failure(&refusal.to_string(), refusal.retry(), body),
-        }
-    }
-
-    fn scrape(&mut self, request: &Request<'_>) {
-        let tracker = &self.server.tracker;
-        match parse_scrape_query(request.query.as_bytes()) {
-            Ok(hashes) => match tracker.scrape(&hashes) {
-                Ok(mut entries) => encode_scrape(&mut entries, &mut self.body),
-                Err(refusal) => encode_failure(&refusal.to_string(), refusal.retry(), &mut self.body),
-            },
-            Err(bad) => {
-                tracker.count_refused();
-                encode_failure(&bad.to_string(), None, &mut self.body);
-            }
-        }
+    fn ask(&mut self, question: Question, request: &Request<'_>) {
+        let &Request { query, x_forwarded_for, forwarded, .. } = request;
+        let client = Client { from: self.from, reached: self.reached, x_forwarded_for, forwarded };
+        question.answer(&self.server.tracker, query, client, &mut self.found, &mut self.body);
     }
 
     fn stats(&mut self) {

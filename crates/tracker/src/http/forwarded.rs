@@ -1,30 +1,30 @@
 //! Whose request a proxy passes on: `X-Forwarded-For` and `Forwarded` (RFC 7239).
 //!
-//! Used by `connection`. Believed only as far as each address that vouches for the next is trusted (T-09).
+//! Used by `answer`. Believed only as far as each address that vouches for the next is trusted (T-09).
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Request;
-use crate::Net;
+use super::Client;
+use crate::{Caller, Net};
 
-/// The address of the client behind a connection from `from`.
-pub(super) fn client(from: IpAddr, request: &Request<'_>, trusted: &[Net]) -> IpAddr {
+/// Who is behind a connection: who made it, or whose request it passes on.
+pub(super) fn caller(client: Client<'_>, trusted: &[Net]) -> Caller {
+    let Client { from, reached, x_forwarded_for, forwarded } = client;
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(ip));
-    if !is_trusted(from) {
-        return from;
-    }
-    let list = request.forwarded.or(request.x_forwarded_for).unwrap_or_default();
-    let hops = list.rsplit(',').map(if request.forwarded.is_some() { hop_forwarded } else { address });
+    let Some(list) = forwarded.or(x_forwarded_for).filter(|_| is_trusted(from)) else {
+        return Caller { from, reached };
+    };
+    let hops = list.rsplit(',').map(if forwarded.is_some() { hop_forwarded } else { address });
     // The nearest that no trusted proxy vouches for is the client; without one, the farthest that is known.
-    let mut client = from;
+    let mut nearest = from;
     for hop in hops {
         let Some(ip) = hop else { break };
-        client = ip;
+        nearest = ip;
         if !is_trusted(ip) {
             break;
         }
     }
-    client
+    Caller { from: nearest, reached: None }
 }
 
 /// The `for` parameter of one element.
@@ -51,8 +51,12 @@ mod tests {
         let head = format!("GET / HTTP/1.1\r\n{header}\r\n\r\n");
         let Ok(Parsed::Whole { request, .. }) = parse(head.as_bytes()) else { panic!("{header}") };
         let trusted = ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
-        let found = client(from.parse().unwrap(), &request, &trusted);
-        assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{header}");
+        let (x_forwarded_for, forwarded) = (request.x_forwarded_for, request.forwarded);
+        let ours = Some([192, 0, 2, 80].into());
+        let client = Client { from: from.parse().unwrap(), reached: ours, x_forwarded_for, forwarded };
+        let found = caller(client, &trusted);
+        assert_eq!(found.from, expected.parse::<IpAddr>().unwrap(), "{header}");
+        assert_eq!(found.reached, ours.filter(|_| from == "192.0.2.1"), "{header}");
     }
 
     #[test]

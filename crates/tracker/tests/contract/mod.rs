@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use announce::{Announce, AnnounceEvent, AnnounceReply, PeerFormat, ScrapeEntry};
 use metainfo::{InfoHash, PeerId};
-use tracker::{Access, Config, Tracker};
+use tracker::{Access, Config, Origin, Tracker};
 
 /// A way to ask a tracker.
 pub(crate) trait FrontEnd {
@@ -14,8 +14,11 @@ pub(crate) trait FrontEnd {
     fn new(config: Config) -> Self;
     /// The tracker behind it.
     fn tracker(&self) -> &Tracker;
-    /// Announces from an address; the error is the failure reason.
+    /// Announces from an address by way of a trusted proxy, if there is one in such a front end; the error is the
+    /// failure reason.
     fn announce(&mut self, from: IpAddr, announce: &Announce) -> Result<AnnounceReply, String>;
+    /// Announces from this machine at 127.0.0.1, where it also reaches the tracker.
+    fn announce_here(&mut self, announce: &Announce) -> Result<AnnounceReply, String>;
     /// Scrapes.
     fn scrape(&mut self, hashes: &[InfoHash]) -> Result<Vec<(InfoHash, ScrapeEntry)>, String>;
 }
@@ -31,7 +34,13 @@ macro_rules! contract_tests {
     ($front_end:ty) => {
         contract_tests! { $front_end:
             peers_learn_of_each_other_and_never_of_themselves
-            seeds_are_not_shown_to_seeds_but_origins_are
+            seeds_are_not_shown_to_seeds
+            an_origin_comes_first_whoever_asks
+            an_origin_is_listed_where_the_asker_reached_us
+            an_origin_that_announces_is_not_listed_twice
+            an_origin_counts_as_one_seed
+            origins_may_come_and_go
+            peers_are_told_to_the_process_itself
             a_partial_seed_is_shown_to_downloaders_and_counted_apart
             numwant_is_honoured
             a_thousand_peers_are_all_found_by_asking_again
@@ -100,18 +109,94 @@ pub(crate) fn peers_learn_of_each_other_and_never_of_themselves<F: FrontEnd>() {
     assert_eq!(peers(&mut front, ip(3), &other), [], "another torrent");
 }
 
-pub(crate) fn seeds_are_not_shown_to_seeds_but_origins_are<F: FrontEnd>() {
+pub(crate) fn seeds_are_not_shown_to_seeds<F: FrontEnd>() {
     let mut front = F::new(Config::default());
-    front.tracker().set_origins([(HASH, seed(1).peer_id)]);
     assert_eq!(peers(&mut front, ip(1), &seed(1)), []);
-    assert_eq!(peers(&mut front, ip(2), &seed(2)), [at(1, 1)], "the origin");
+    assert_eq!(peers(&mut front, ip(2), &seed(2)), []);
     assert_eq!(peers(&mut front, ip(3), &downloader(3)), [at(1, 1), at(2, 2)]);
-    assert_eq!(peers(&mut front, ip(4), &seed(4)), [at(1, 1), at(3, 3)]);
-    assert_eq!(
-        peers(&mut front, ip(1), &seed(1)),
-        [at(3, 3)],
-        "the origin is a seed like any other when it asks"
-    );
+    assert_eq!(peers(&mut front, ip(1), &seed(1)), [at(3, 3)]);
+}
+
+/// An origin of this torrent at port 7000, known elsewhere as 192.0.2.77 and in IPv6.
+fn origin(hash: InfoHash) -> Origin {
+    Origin { hash, port: 7000, host: vec![ip(77), "2001:db8::77".parse().unwrap()] }
+}
+
+pub(crate) fn an_origin_comes_first_whoever_asks<F: FrontEnd>() {
+    let mut front = F::new(Config::default());
+    front.tracker().set_origins(vec![origin(HASH)]);
+    assert_eq!(peers(&mut front, ip(1), &seed(1)), [at(77, 7000)]);
+    for number in 100..200 {
+        front.announce(ip(2), &downloader(number)).unwrap();
+    }
+    let found = front.announce(ip(1), &downloader(1)).unwrap().peers;
+    assert_eq!((found[0], found.len()), (at(77, 7000), 50));
+    let none = Announce { numwant: Some(0), ..downloader(1) };
+    assert_eq!(peers(&mut front, ip(1), &none), []);
+    let six = front.announce("2001:db8::1".parse().unwrap(), &downloader(1)).unwrap().peers;
+    assert!(six.contains(&"[2001:db8::77]:7000".parse().unwrap()) && !six.contains(&at(77, 7000)), "{six:?}");
+    let other = Announce { info_hash: InfoHash([1; 20]), ..downloader(1) };
+    assert_eq!(peers(&mut front, ip(1), &other), [], "another torrent");
+}
+
+pub(crate) fn an_origin_is_listed_where_the_asker_reached_us<F: FrontEnd>() {
+    let mut front = F::new(Config::default());
+    front.tracker().set_origins(vec![origin(HASH)]);
+    assert_eq!(front.announce_here(&downloader(1)).unwrap().peers, ["127.0.0.1:7000".parse().unwrap()]);
+}
+
+pub(crate) fn an_origin_that_announces_is_not_listed_twice<F: FrontEnd>() {
+    let mut front = F::new(Config::default());
+    let early = Announce { port: 7000, ..seed(1) };
+    front.announce(ip(77), &early).unwrap();
+    front.tracker().set_origins(vec![origin(HASH)]);
+    front.announce(ip(77), &early).unwrap();
+    assert_eq!(front.announce_here(&early).unwrap().peers, [], "nor to itself");
+    assert_eq!(peers(&mut front, ip(1), &downloader(1)), [at(77, 7000)]);
+}
+
+pub(crate) fn an_origin_counts_as_one_seed<F: FrontEnd>() {
+    let mut front = F::new(Config::default());
+    front.tracker().set_origins(vec![origin(HASH)]);
+    front.announce_here(&Announce { port: 7000, ..seed(1) }).unwrap();
+    front.announce(ip(1), &seed(1)).unwrap();
+    let reply = front.announce(ip(2), &downloader(2)).unwrap();
+    assert_eq!((reply.complete, reply.incomplete), (Some(2), Some(1)));
+    assert_eq!(front.scrape(&[HASH]).unwrap()[0].1.complete, 2);
+    assert_eq!(front.tracker().counts(HASH).complete, 1, "the process knows that it has an origin");
+}
+
+pub(crate) fn origins_may_come_and_go<F: FrontEnd>() {
+    let mut front = F::new(Config::default());
+    // Both hashes of a hybrid torrent.
+    let second = InfoHash([2; 20]);
+    front.tracker().set_origins(vec![origin(HASH), origin(second)]);
+    for info_hash in [HASH, second] {
+        let announce = Announce { info_hash, event: Some(AnnounceEvent::Completed), ..seed(1) };
+        assert_eq!(peers(&mut front, ip(1), &announce), [at(77, 7000)]);
+        front.announce(ip(1), &Announce { event: Some(AnnounceEvent::Stopped), ..announce }).unwrap();
+    }
+    front.tracker().set_origins(vec![origin(HASH)]);
+    assert_eq!(front.scrape(&[HASH]).unwrap()[0].1.downloaded, 1, "what was counted stays");
+    assert_eq!(peers(&mut front, ip(1), &seed(1)), [at(77, 7000)]);
+    let announce = Announce { info_hash: second, ..seed(1) };
+    assert_eq!(peers(&mut front, ip(1), &announce), [], "withdrawn");
+    front.announce(ip(1), &Announce { event: Some(AnnounceEvent::Stopped), ..announce }).unwrap();
+    assert_eq!(front.tracker().stats().torrents, 1);
+}
+
+pub(crate) fn peers_are_told_to_the_process_itself<F: FrontEnd>() {
+    let mut front = F::new(Config::default());
+    front.tracker().set_origins(vec![origin(HASH)]);
+    let six: IpAddr = "2001:db8::1".parse().unwrap();
+    front.announce(ip(1), &seed(1)).unwrap();
+    front.announce(ip(2), &downloader(2)).unwrap();
+    front.announce(six, &seed(3)).unwrap();
+    let mut told = front.tracker().peers(HASH, 10);
+    told.sort_unstable();
+    assert_eq!(told, [(at(1, 1), true), (at(2, 2), false), ((six, 3).into(), true)]);
+    assert_eq!(front.tracker().peers(HASH, 2).len(), 2);
+    assert_eq!(front.tracker().peers(InfoHash([1; 20]), 10), []);
 }
 
 pub(crate) fn a_partial_seed_is_shown_to_downloaders_and_counted_apart<F: FrontEnd>() {
