@@ -78,6 +78,15 @@ pub enum Part {
     Zeros(u64),
 }
 
+impl Part {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::File { length, .. } | Self::Zeros(length) => *length,
+        }
+    }
+}
+
 /// A request to the tracker that came in through the web server.
 #[derive(Clone, Copy, Debug)]
 pub struct TrackerRequest<'a> {

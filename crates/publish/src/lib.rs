@@ -7,7 +7,10 @@
 //! | `content` | what the web server serves, as values |
 //! | `live` | how a release stands at this moment, as values |
 //! | `receipt` | what was delivered and what the origin sent, kept by the day |
+//! | `serve` | the web server: HTTP/1.1 and HTTP/2, with and without TLS |
 
 pub mod content;
 pub mod live;
 pub mod receipt;
+pub mod serve;
+
