@@ -1,0 +1,100 @@
+//! The publisher's site: what the web server serves of a catalogue.
+//!
+//! One value shared by all connections. The catalogue is replaced whole; whoever was given a page or a file keeps it. How releases
+//! stand is asked of whoever runs the swarms, and so is whether the web seed may give.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use metainfo::InfoHash;
+use serde_json::json;
+
+use crate::catalogue::{Catalogue, Release};
+use crate::content::{Content, Found, Page};
+use crate::live::{Live, Standing};
+use crate::page::Settings;
+use crate::shelf::{Item, Shelf, page, stock};
+use crate::theme::{Theme, ThemeError};
+
+/// Whether the web seed of a torrent gives at this moment; `Some`: not now, ask again after this time.
+pub type Gate = dyn Fn(InfoHash) -> Option<Duration> + Send + Sync;
+
+/// The site.
+pub struct Site {
+    settings: Settings,
+    theme: Theme,
+    live: Arc<dyn Live>,
+    gate: Box<Gate>,
+    /// Held only to take or swap the pointer.
+    shown: RwLock<Arc<Shown>>,
+}
+
+/// One state of the site.
+struct Shown {
+    catalogue: Arc<Catalogue>,
+    shelf: Shelf,
+}
+
+impl Site {
+    /// A site of these releases.
+    pub fn new(
+        settings: Settings,
+        theme: Theme,
+        catalogue: Catalogue,
+        live: Arc<dyn Live>,
+        gate: Box<Gate>,
+    ) -> Result<Self, ThemeError> {
+        let shown = RwLock::new(Arc::new(Shown::new(&settings, &theme, catalogue)?));
+        Ok(Self { settings, theme, live, gate, shown })
+    }
+
+    /// Shows these releases instead from the next request on.
+    pub fn replace(&self, catalogue: Catalogue) -> Result<(), ThemeError> {
+        let next = Shown::new(&self.settings, &self.theme, catalogue)?;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+
+    /// What is shown.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.shown().catalogue)
+    }
+
+    fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How all releases stand, by their hashes.
+    fn standings(&self, catalogue: &Catalogue) -> Page {
+        let each = catalogue.releases().iter().map(Release::hash);
+        let known: BTreeMap<String, Standing> =
+            each.filter_map(|hash| Some((hash.to_string(), self.live.standing(hash)?))).collect();
+        page("application/json", json!({ "releases": known }).to_string().into())
+    }
+}
+
+impl Shown {
+    fn new(settings: &Settings, theme: &Theme, catalogue: Catalogue) -> Result<Self, ThemeError> {
+        Ok(Self { shelf: stock(settings, theme, &catalogue, true)?, catalogue: Arc::new(catalogue) })
+    }
+}
+
+impl Content for Site {
+    fn find(&self, path: &str) -> Option<Found> {
+        let shown = self.shown();
+        if path == "/live.json" {
+            return Some(Found::Page(self.standings(&shown.catalogue)));
+        }
+        Some(match shown.shelf.get(path)?.clone() {
+            Item::Page(page) => Found::Page(page),
+            Item::File(file) => Found::File(file),
+            Item::Seed(hash, file) => (self.gate)(hash).map_or(Found::File(file), Found::Later),
+            Item::Moved(to) => Found::Moved(to),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "site_tests.rs"]
+mod tests;
