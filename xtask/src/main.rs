@@ -5,6 +5,7 @@
 // These programs talk to the developer's terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod browser;
 mod ci;
 mod fuzz;
 mod interop;
@@ -19,10 +20,13 @@ usage: cargo xtask CHORE
   ci [STEP]...                    all that a commit must pass, or only some of its steps
   sim SEED [--log]                simulate one swarm, with all that happens in it
   sim [FIRST] --seeds N           simulate N swarms on all cores
+  sim [FIRST] --origin --seeds N  the same for origins that size themselves, with what they sent
   fuzz TARGET|--all [--seconds N] feed a decoder random bytes (60 seconds each)
   interop [WORD]...               other creators, clients and trackers against us; only the cells that have all words
   publish [WORD]...               the publisher's page, export, receipt and server with real clients
   crowd [PAYLOAD]                 one slow origin, five downloaders, the origin killed half way (4 GiB + 1 byte)
+  browser                         a person with Chromium: handler, clicks, pages (needs root for a browser policy)
+  origin [MIB]                    an origin that sizes itself among eight downloaders, beside a plain one (512 MiB)
   crash                           kill -9 in the middle of a download, then the same command again";
 
 fn main() -> ExitCode {
@@ -32,7 +36,10 @@ fn main() -> ExitCode {
         Some((&"ci", rest)) => ci::run(rest),
         Some((&"sim", rest)) => sim::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
-        Some((chore @ (&"interop" | &"publish" | &"crowd" | &"crash"), rest)) => interop::run(chore, rest),
+        Some((chore @ (&"interop" | &"publish" | &"crowd" | &"origin" | &"crash"), rest)) => {
+            interop::run(chore, rest)
+        }
+        Some((&"browser", [])) => browser::run(),
         _ => Err(HELP.to_owned()),
     };
     match outcome {

@@ -3,6 +3,7 @@
 //! Each flag with a long name has an environment twin, `HEADWATER_` and its name in capitals: [`command`] adds them all.
 //! Meaning and checks beyond syntax are the commands'.
 
+mod desktop;
 mod files;
 mod serve;
 mod transfer;
@@ -12,9 +13,12 @@ use std::path::PathBuf;
 use clap::builder::{FalseyValueParser, Styles};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+pub(crate) use desktop::{Config, ConfigAction, Handler, HandlerAction, HandlerWhat, Notify, Open, Page};
 pub(crate) use files::{Create, Edit, FormatArg, HashArg, Magnet, Show, ShowWhat, Symlinks, Verify};
 pub(crate) use serve::{Publish, Tls, Track};
-pub(crate) use transfer::{Encryption, Get, Net, Seed};
+pub(crate) use transfer::{Encryption, Get, Net, Seed, parse_ratio};
+
+use crate::settings::Settings;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -53,8 +57,8 @@ pub(crate) struct Global {
     /// How to show progress
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t)]
     pub(crate) progress: Progress,
-    /// Configuration file (not supported: use flags or the environment)
-    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    /// Configuration file [default: see `headwater config path`]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Folder for what must survive a restart
     #[arg(long, global = true, value_name = "DIR")]
@@ -104,6 +108,9 @@ pub(crate) enum Command {
     Seed(Box<Seed>),
     Track(Track),
     Publish(Box<Publish>),
+    Open(Box<Open>),
+    Handler(Handler),
+    Config(Config),
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Examples:\n  headwater completions bash > ~/.local/share/bash-completion/completions/headwater"
@@ -133,6 +140,15 @@ const STYLES: Styles = Styles::styled()
 /// The whole grammar, with an environment twin for each flag that has a long name.
 pub(crate) fn command() -> clap::Command {
     with_twins(Cli::command())
+}
+
+/// The whole grammar, with the values of the configuration file as defaults of the flags they stand for.
+pub(crate) fn configured(settings: &Settings) -> clap::Command {
+    settings.defaults().fold(command(), |command, (name, flag, value)| {
+        // As with the twins: built once, and needed until the end.
+        let value: &'static str = value.to_owned().leak();
+        command.mut_subcommand(name, |sub| sub.mut_arg(flag, |arg| arg.default_value(value)))
+    })
 }
 
 fn with_twins(command: clap::Command) -> clap::Command {
@@ -183,6 +199,21 @@ mod tests {
             let cli = parse(&format!("headwater create x {flag} http://t/announce")).unwrap();
             let Command::Create(create) = cli.command else { panic!("not create") };
             assert_eq!(create.outer.tracker, ["http://t/announce"]);
+        }
+    }
+
+    #[test]
+    fn a_file_gives_defaults_that_the_command_line_overrides() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, "[limits]\ndown = \"2MiB\"\n[network]\nallow_local = true\n").unwrap();
+        let settings = Settings::read(&file).unwrap();
+        for (line, limit) in [("headwater get x", 2 << 20), ("headwater get x --limit-rate 1MiB", 1 << 20)] {
+            let matches = configured(&settings).try_get_matches_from(line.split_whitespace()).unwrap();
+            let Command::Get(get) = Cli::from_arg_matches(&matches).unwrap().command else {
+                panic!("not get")
+            };
+            assert_eq!((get.limit_rate, get.net.allow_local), (Some(limit), true), "{line}");
         }
     }
 

@@ -2,11 +2,14 @@
 //!
 //! What several of them need stands here: the [`Context`], running an engine, and watching a long piece of work.
 
+mod config;
 mod create;
 mod edit;
 mod get;
+mod handler;
 mod keys;
 mod magnet;
+mod open;
 mod publish;
 mod seed;
 mod shell;
@@ -27,7 +30,6 @@ use tokio::runtime::Runtime;
 use crate::args::{Cli, Command};
 use crate::config::StateDir;
 use crate::failure::{Exit, Failure};
-use crate::net::refuse;
 use crate::output::Output;
 use crate::source::Source;
 use crate::units;
@@ -45,12 +47,6 @@ pub(crate) struct Context {
 
 /// Runs the command that the user chose.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
-    if cli.global.config.is_some() {
-        return Err(refuse(
-            "--config",
-            "use flags, or the environment: HEADWATER_LIMIT_RATE is --limit-rate",
-        ));
-    }
     let context = &Context { output: output.clone(), state: StateDir::find(&cli.global)? };
     match cli.command {
         Command::Create(args) => create::run(context, &args),
@@ -62,6 +58,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Seed(args) => block_on(seed::run(context, &args)),
         Command::Track(args) => block_on(track::run(context, &args)),
         Command::Publish(args) => block_on(publish::run(context, &args)),
+        Command::Open(args) => open::run(context, &args),
+        Command::Handler(args) => handler::run(context, &args),
+        Command::Config(args) => config::run(context, &args, cli.global.config.as_deref()),
         Command::Completions { shell } => {
             shell::completions(output, shell);
             Ok(Exit::Done)

@@ -6,6 +6,8 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 /// What the process tells its caller. The numbers are part of the contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -37,6 +39,23 @@ pub(crate) enum Exit {
     Terminated,
 }
 
+/// Every way to end.
+const ALL: [Exit; 13] = [
+    Exit::Done,
+    Exit::Other,
+    Exit::Usage,
+    Exit::NotFound,
+    Exit::Invalid,
+    Exit::Differs,
+    Exit::Network,
+    Exit::Unfinished,
+    Exit::DiskFull,
+    Exit::Permission,
+    Exit::Exists,
+    Exit::Interrupted,
+    Exit::Terminated,
+];
+
 impl Exit {
     /// The process's exit code.
     pub(crate) fn code(self) -> u8 {
@@ -55,6 +74,11 @@ impl Exit {
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
+    }
+
+    /// The way to end that has a code.
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        ALL.into_iter().find(|exit| u64::from(exit.code()) == code)
     }
 
     /// The code that fits an error of the operating system.
@@ -95,6 +119,22 @@ impl Failure {
     /// An operation of the file system that did not work, with the code that fits.
     pub(crate) fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
         Self::new(Exit::of_io(error), format!("cannot {doing} {}", path.display())).because(error)
+    }
+
+    /// As a JSON value.
+    pub(crate) fn describe(&self) -> Value {
+        json!({ "error": self.what, "causes": self.causes, "hint": self.hint, "exit": self.exit.code() })
+    }
+
+    /// From such a value, as another process of ours sent it.
+    pub(crate) fn from_description(value: &Value) -> Self {
+        let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+        Self {
+            exit: value["exit"].as_u64().and_then(Exit::from_code).unwrap_or(Exit::Other),
+            what: text(&value["error"]).unwrap_or_else(|| "something went wrong".to_owned()),
+            causes: value["causes"].as_array().into_iter().flatten().filter_map(text).collect(),
+            hint: text(&value["hint"]),
+        }
     }
 
     /// Adds an error and all its sources as causes, leaving out those that repeat what is said already.

@@ -43,6 +43,8 @@ pub(crate) struct Output {
 }
 
 struct Shared {
+    /// Nothing is printed at all.
+    muted: bool,
     json: bool,
     quiet: bool,
     how: Progress,
@@ -73,6 +75,7 @@ impl Output {
         };
         Self {
             shared: Arc::new(Shared {
+                muted: false,
                 json: global.json,
                 quiet: global.quiet,
                 how,
@@ -81,6 +84,20 @@ impl Output {
                 broken: Mutex::new(None),
             }),
         }
+    }
+
+    /// An output that nobody hears, for work whose state is shown elsewhere.
+    pub(crate) fn muted() -> Self {
+        let shared = Shared {
+            muted: true,
+            json: false,
+            quiet: true,
+            how: Progress::None,
+            bars: MultiProgress::new(),
+            begun: AtomicBool::new(false),
+            broken: Mutex::new(None),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Whether results are wanted as one JSON document.
@@ -95,6 +112,9 @@ impl Output {
 
     /// A line of the result, at once.
     pub(crate) fn result(&self, line: impl Display) {
+        if self.shared.muted {
+            return;
+        }
         let mut stdout = anstream::stdout().lock();
         self.shared.bars.suspend(|| self.remember(writeln!(stdout, "{line}").and_then(|()| stdout.flush())));
     }
@@ -180,6 +200,9 @@ impl Output {
     }
 
     fn aside(&self, line: impl Display) {
+        if self.shared.muted {
+            return;
+        }
         // There is nobody left to tell if stderr is gone.
         let _ = self.shared.bars.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
     }

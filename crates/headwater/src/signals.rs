@@ -36,11 +36,17 @@ impl Stop {
         Ok(Self { asked })
     }
 
+    /// Stops when its other half says so, or goes away.
+    pub(crate) fn by_hand() -> (watch::Sender<Option<Exit>>, Self) {
+        let (ask, asked) = watch::channel(None);
+        (ask, Self { asked })
+    }
+
     /// Waits for the first signal: the exit code of a foreground transfer that it stopped.
     pub(crate) async fn asked(&mut self) -> Exit {
         match self.asked.wait_for(Option::is_some).await {
             Ok(exit) => exit.unwrap_or(Exit::Interrupted),
-            // The listening task lives as long as the runtime, so there is nobody left to wait.
+            // Whoever could ask has gone, so there is nobody left to wait for.
             Err(_) => Exit::Interrupted,
         }
     }

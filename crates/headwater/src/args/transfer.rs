@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::units::{parse_duration, parse_rate};
 
 /// Download files
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(after_long_help = "Examples:
   headwater get https://example.org/dist.torrent
   headwater get 'magnet:?xt=urn:btih:…' -d ~/Downloads
@@ -213,7 +213,8 @@ impl From<Allocate> for storage::Allocate {
     }
 }
 
-fn parse_ratio(text: &str) -> Result<f64, String> {
+/// Reads a ratio of upload to size: `1.0`.
+pub(crate) fn parse_ratio(text: &str) -> Result<f64, String> {
     let ratio: Option<f64> = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 0.0);
     ratio.ok_or_else(|| format!("`{text}` is not a ratio; write for example 1.0"))
 }

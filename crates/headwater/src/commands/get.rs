@@ -1,7 +1,7 @@
 //! `headwater get`: downloads.
 //!
 //! Every source is a task of its own over one engine: `download` lives one through, `guard` keeps files that are not ours,
-//! `words` says how it stands.
+//! `words` says how it stands. `open` downloads by the same [`Job`]s.
 
 mod download;
 mod guard;
@@ -24,22 +24,22 @@ use crate::output::Output;
 use crate::select::Selection;
 use crate::signals::Stop;
 
-pub(super) use download::reached;
+pub(super) use download::{reached, run as download};
 pub(super) use words::uploads;
 
-/// What all downloads of one command share.
-struct Job {
-    output: Output,
-    state: StateDir,
-    args: Get,
-    selection: Option<Selection>,
-    peers: Vec<SocketAddr>,
-    engine: Engine,
-    stop: Stop,
+/// How to download: what all downloads of one command share.
+pub(super) struct Job {
+    pub(super) output: Output,
+    pub(super) state: StateDir,
+    pub(super) args: Get,
+    pub(super) selection: Option<Selection>,
+    pub(super) peers: Vec<SocketAddr>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) stop: Stop,
 }
 
 /// How a download ended if nothing went wrong.
-enum Ended {
+pub(super) enum Ended {
     /// All that was asked for is done.
     Done,
     /// A signal stopped it; this is the exit code.
@@ -64,12 +64,12 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> 
         args: args.clone(),
         selection,
         peers: resolve(&args.peer).await?,
-        engine: start_engine(config).await?,
+        engine: Arc::new(start_engine(config).await?),
         stop,
     });
     let mut downloads = JoinSet::new();
     for source in sources {
-        downloads.spawn(download::run(Arc::clone(&job), source));
+        downloads.spawn(download::run(Arc::clone(&job), source, |_| {}));
     }
     let mut exit = Exit::Done;
     while let Some(ended) = downloads.join_next().await {
@@ -85,8 +85,8 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> 
         };
         exit = if exit == Exit::Done { this } else { exit };
     }
-    if let Some(job) = Arc::into_inner(job) {
-        job.engine.stop().await;
+    if let Some(engine) = Arc::into_inner(job).and_then(|job| Arc::into_inner(job.engine)) {
+        engine.stop().await;
     }
     Ok(exit)
 }

@@ -44,7 +44,8 @@ impl World {
         self.write("dist/empty", "");
     }
 
-    /// The program in this folder, with a state folder of its own and nothing of the caller's environment.
+    /// The program in this folder, with home and state folders of its own, no desktop and nothing of the caller's
+    /// environment: `bin` alone is searched for other programs.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
         for (name, _) in
@@ -53,7 +54,13 @@ impl World {
             command.env_remove(name);
         }
         command.args(args).current_dir(self.folder.path()).env("HEADWATER_STATE_DIR", self.path("state"));
-        command.env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
+        for name in ["DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
+        for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.path("home")).env("PATH", self.path("bin")).stdin(Stdio::null());
         command
     }
 

@@ -28,8 +28,12 @@ const LINGER: Duration = Duration::from_secs(30);
 /// How often a JSON progress event is printed.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
 
-/// Downloads one source.
-pub(super) async fn run(job: Arc<Job>, text: String) -> Result<Ended, Failure> {
+/// Downloads one source; `began` is told when its torrent is at work.
+pub(in crate::commands) async fn run(
+    job: Arc<Job>,
+    text: String,
+    began: impl FnOnce(&Torrent),
+) -> Result<Ended, Failure> {
     let mut stop = job.stop.clone();
     let source = tokio::select! {
         source = source::load(&text, &job.engine) => source?,
@@ -58,6 +62,7 @@ pub(super) async fn run(job: Arc<Job>, text: String) -> Result<Ended, Failure> {
         ))
         .await
         .map_err(|error| add_failure(&text, &error))?;
+    began(&torrent);
     let mut download = Download::new(&job, text, torrent, metainfo, tiers);
     let ended = download.follow(&mut stop, metadata_only).await;
     download.meter = None;
