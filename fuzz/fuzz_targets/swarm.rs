@@ -13,7 +13,9 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use metainfo::{BLOCK, Bitfield, BlockRef, FileIndex, Layout, PeerId, PieceIndex};
-use swarm::{Action, Config, Digest, Endpoint, Event, PeerKey, Priority, Setup, Source, Swarm};
+use swarm::{
+    Action, Config, Digest, Endpoint, Event, FetchKey, FetchTrouble, PeerKey, Priority, Setup, Source, Swarm,
+};
 use wire::{ExtensionHandshake, Message, MetadataMessage, Request, Reserved};
 
 /// What befalls the swarm next. Numbers are cut down to where they may mean something.
@@ -63,6 +65,14 @@ enum Step {
         how: u8,
     },
     Sequential(bool),
+    /// A web seed sends the next block of a fetch.
+    Fetched {
+        which: u8,
+    },
+    FetchFailed {
+        which: u8,
+        how: u8,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -148,6 +158,7 @@ struct World {
     dials: VecDeque<Endpoint>,
     serves: VecDeque<(PeerKey, BlockRef)>,
     commits: VecDeque<(PieceIndex, usize)>,
+    fetches: BTreeMap<FetchKey, VecDeque<BlockRef>>,
 }
 
 fuzz_target!(|input: Input| {
@@ -190,6 +201,7 @@ impl World {
             config,
             our_id: PeerId([0; 20]),
             private: input.private,
+            web_seeds: vec![0, 1, 1],
             seed: input.seed.into(),
         };
         Self {
@@ -201,6 +213,7 @@ impl World {
             dials: VecDeque::new(),
             serves: VecDeque::new(),
             commits: VecDeque::new(),
+            fetches: BTreeMap::new(),
         }
     }
 
@@ -244,6 +257,25 @@ impl World {
                 Event::SetPriority { file: FileIndex(u32::from(file % 6)), priority: priority(how) }
             }
             Step::Sequential(yes) => Event::SetSequential(yes),
+            Step::Fetched { which } => {
+                let fetch = self.fetch(which)?;
+                let blocks = self.fetches.get_mut(&fetch)?;
+                let block = self.layout.without_padding(blocks.pop_front()?);
+                if blocks.is_empty() {
+                    self.fetches.remove(&fetch);
+                }
+                Event::Fetched { fetch, data: Bytes::from(vec![0; block.length() as usize]) }
+            }
+            Step::FetchFailed { which, how } => {
+                let fetch = self.fetch(which)?;
+                self.fetches.remove(&fetch);
+                let why = match how % 8 {
+                    0 => FetchTrouble::Gone,
+                    1 => FetchTrouble::Later(Duration::from_secs(how.into())),
+                    _ => FetchTrouble::Broken,
+                };
+                Event::FetchFailed { fetch, why }
+            }
         })
     }
 
@@ -277,6 +309,12 @@ impl World {
         self.peers.keys().nth(usize::from(choice) % count).copied()
     }
 
+    /// One of the fetches under way.
+    fn fetch(&self, choice: u8) -> Option<FetchKey> {
+        let count = self.fetches.len().max(1);
+        self.fetches.keys().nth(usize::from(choice) % count).copied()
+    }
+
     /// Does what the swarm asks; a peer hung up on is gone at once.
     fn perform(&mut self) {
         while let Some(action) = self.swarm.next_action() {
@@ -294,7 +332,13 @@ impl World {
                     self.swarm.handle(self.now, gone);
                     self.swarm.check_invariants();
                 }
-                Action::HangUp { .. } | Action::Ban(_) | Action::Complete | Action::WantPeers => {}
+                Action::Fetch { fetch, blocks, .. } => _ = self.fetches.insert(fetch, blocks.into()),
+                Action::Unfetch(fetch) => _ = self.fetches.remove(&fetch),
+                Action::HangUp { .. }
+                | Action::Ban(_)
+                | Action::BanWebSeed(_)
+                | Action::Complete
+                | Action::WantPeers => {}
             }
         }
     }

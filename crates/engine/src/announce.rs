@@ -2,7 +2,6 @@
 //!
 //! Runs as a task of its torrent. Whom to announce to and when is the announcer's business.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use ::announce::http::{announce_url, parse_reply};
 use ::announce::{Announce, AnnounceError, AnnounceEvent, AnnounceReply, ReplyError, TrackerKey};
 
 use crate::FAREWELL;
+use crate::error::in_words;
 use crate::http::{self, Get, NamedBy};
 use crate::outside::{Home, Input};
 
@@ -56,23 +56,9 @@ async fn ask(
 }
 
 /// Whether a tracker's URL is of the one form that may point to a local address without asking (S-24).
-fn is_plain_announce(url: &str) -> bool {
+pub(crate) fn is_plain_announce(url: &str) -> bool {
     let uri = url.parse::<::http::Uri>();
     uri.is_ok_and(|uri| uri.path() == "/announce" && uri.query().is_none())
-}
-
-/// An error and its causes on one line.
-fn in_words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let deeper = error.to_string();
-        if !words.ends_with(&deeper) {
-            words = format!("{words}: {deeper}");
-        }
-        cause = error.source();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ impl Brain {
                 (status.left, status.wasted) = (now.left, now.wasted);
                 (status.rate_down, status.rate_up) = (now.rate_down, now.rate_up);
                 (status.peers, status.seeds) = (count(now.peers), count(now.seeds));
+                (status.web_seeds, status.from_web) = (count(now.web_seeds), now.from_web);
                 status.metadata = None;
                 status.eta = now.wanted_left.checked_div(now.rate_down).map(Duration::from_secs);
                 status.needed_by_others = swarm.needed_by_others();

@@ -25,7 +25,7 @@ pub struct Config {
     pub max_peers: usize,
     /// Trackers, redirects and peers on private and loopback addresses are taken from strangers too.
     pub allow_local: bool,
-    /// Trust the certificates in this PEM file instead of the system's.
+    /// Trust the certificates in this PEM file, besides the system's.
     pub ca_file: Option<PathBuf>,
     /// The address families to use.
     pub families: Families,
@@ -133,6 +133,10 @@ pub struct Add {
     pub peers: Vec<SocketAddr>,
     /// Trackers the user named, in tiers, before the torrent's own; they may be on any address.
     pub trackers: Vec<Vec<String>>,
+    /// Web seeds the user named (BEP 19), besides the torrent's own; they may be on any address.
+    pub web_seeds: Vec<String>,
+    /// The server on a private or loopback address that the torrent file came from: web seeds there may be used (S-24).
+    pub local_server: Option<(String, u16)>,
     /// Stop once the info dictionary is known; see [`Torrent::info`](crate::Torrent::info).
     pub metadata_only: bool,
 }
@@ -151,6 +155,8 @@ impl Add {
             select: None,
             peers: Vec::new(),
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
+            local_server: None,
             metadata_only: false,
         }
     }

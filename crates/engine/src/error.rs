@@ -46,6 +46,20 @@ pub enum AddError {
     Stopped,
 }
 
+/// An error and its causes on one line.
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let deeper = error.to_string();
+        if !words.ends_with(&deeper) {
+            words = format!("{words}: {deeper}");
+        }
+        cause = error.source();
+    }
+    words
+}
+
 /// Why a URL gave nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -78,7 +92,15 @@ pub enum FetchError {
     /// The certificates to trust cannot be used.
     #[error("certificates to trust")]
     Trust(#[source] io::Error),
-    /// The encrypted connection did not come about: often a certificate that is not trusted.
+    /// The server's certificate proves nothing.
+    #[error("the certificate of {host} {why}")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The encrypted connection did not come about.
     #[error("TLS with {host}")]
     Tls {
         /// The host.

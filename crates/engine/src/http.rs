@@ -1,24 +1,23 @@
-//! One HTTP or HTTPS request at a time: announces and `.torrent` downloads (RFC 9112; limits S-20 to S-24).
+//! One HTTP or HTTPS request at a time: announces and `.torrent` downloads (RFC 9112; limits S-20 to S-24); and the one way to
+//! connect to a web server, for `webseed` too.
 //!
 //! Every connection goes through `bind`. Whether an address may be asked is judged on the address connected to, at every hop.
 
-use std::io;
+mod hop;
+mod tls;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -28,8 +27,10 @@ use crate::config::{Config, Families, Listen};
 use crate::error::FetchError;
 use crate::{address, bind};
 
+pub(crate) use hop::Hop;
+
 /// Redirects followed; the same as other clients grant.
-const MAX_REDIRECTS: usize = 5;
+pub(crate) const MAX_REDIRECTS: usize = 5;
 
 /// How long one address of a host may take before the next is tried.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -42,11 +43,24 @@ pub(crate) const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum NamedBy {
     /// The user typed it: anywhere. Redirects may lead to local addresses only from one.
     User,
-    /// It stands in a torrent or link. `local`: its form is one that cannot do harm on a local address (S-24).
+    /// It stands in a torrent or link. `local`: it may be on a local address all the same (S-24).
     Torrent {
-        /// The path is exactly `/announce`, without a query.
+        /// A tracker's path is exactly `/announce`, without a query; a web seed is where the torrent came from, or beside
+        /// such a tracker.
         local: bool,
     },
+}
+
+impl NamedBy {
+    /// Whether the URL itself may be on a local address.
+    pub(crate) fn may_be_local(self) -> bool {
+        self != Self::Torrent { local: false }
+    }
+
+    /// Whether a server at this address may send us on to a local one (S-21).
+    pub(crate) fn may_redirect_to_local(self, from: IpAddr) -> bool {
+        self == Self::User && !address::is_global(from)
+    }
 }
 
 /// One request.
@@ -66,7 +80,14 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// The address that answered.
     pub(crate) from: IpAddr,
+    /// Host and port that answered.
+    pub(crate) server: (String, u16),
 }
+
+/// A connection, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Settings of all requests.
 pub(crate) struct Http {
@@ -83,14 +104,6 @@ impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http").field("families", &self.families).finish_non_exhaustive()
     }
-}
-
-/// Where one hop goes.
-struct Hop {
-    uri: Uri,
-    https: bool,
-    host: String,
-    port: u16,
 }
 
 impl Http {
@@ -118,16 +131,52 @@ impl Http {
 
     async fn follow(&self, Get { url, named_by, max_bytes, .. }: Get<'_>) -> Result<Answer, FetchError> {
         let mut hop = Hop::parse(url)?;
-        let mut local = !matches!(named_by, NamedBy::Torrent { local: false });
+        let mut local = named_by.may_be_local();
         for _ in 0..=MAX_REDIRECTS {
-            let stream = self.connect(&hop, local).await?;
-            let from = stream.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |at| at.ip());
-            let (answer, location) = self.ask(&hop, stream, from, max_bytes).await?;
-            let Some(location) = location else { return Ok(answer) };
-            hop = hop.redirected(&location)?;
-            local = named_by == NamedBy::User && !address::is_global(from);
+            let (stream, from) = self.open(&hop, local).await?;
+            let request = self.request(&hop).header(CONNECTION, "close").body(Empty::new());
+            let request = request.map_err(|_| FetchError::Url(hop.uri.to_string()))?;
+            let (status, said) = exchange(stream, request, max_bytes).await?;
+            let body = match said {
+                Said::Body(body) => body,
+                Said::Location(location) => {
+                    hop = hop.redirected(&location)?;
+                    local = named_by.may_redirect_to_local(from);
+                    continue;
+                }
+            };
+            let (host, port) = hop.server();
+            return Ok(Answer { status, body, from, server: (host.to_owned(), port) });
         }
         Err(FetchError::Redirects(MAX_REDIRECTS))
+    }
+
+    /// A request as every server gets it.
+    pub(crate) fn request(&self, hop: &Hop) -> http::request::Builder {
+        Request::get(hop.target())
+            .header(HOST, hop.authority())
+            .header(USER_AGENT, &self.user_agent)
+            .header(ACCEPT, "*/*")
+    }
+
+    /// Whether a server at this address may be asked.
+    pub(crate) fn may_ask(&self, from: IpAddr, local: bool) -> bool {
+        local || self.allow_local || address::is_global(from)
+    }
+
+    /// A connection to a server and its address, with TLS if the URL wants it. `local`: it may be at a local one.
+    pub(crate) async fn open(&self, hop: &Hop, local: bool) -> Result<(Box<dyn Stream>, IpAddr), FetchError> {
+        let stream = self.connect(hop, local).await?;
+        let from = stream.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |at| at.ip());
+        if !hop.https {
+            return Ok((Box::new(stream), from));
+        }
+        let connector = self.tls.get_or_try_init(|| tls::connector(self.ca_file.clone())).await;
+        let name =
+            ServerName::try_from(hop.host.clone()).map_err(|_| FetchError::Url(hop.uri.to_string()))?;
+        let stream = connector.map_err(FetchError::Trust)?.connect(name, stream).await;
+        let stream = stream.map_err(|source| tls::trouble(hop.host.clone(), source))?;
+        Ok((Box::new(stream), from))
     }
 
     /// Connects to the first address that answers and may be asked.
@@ -136,7 +185,7 @@ impl Http {
         let found = found.map_err(|source| FetchError::Lookup { host: hop.host.clone(), source })?;
         let mut failure = FetchError::NoAddress(hop.host.clone());
         for at in found {
-            if !(local || self.allow_local || address::is_global(at.ip())) {
+            if !self.may_ask(at.ip(), local) {
                 failure = FetchError::NotGlobal(at.ip());
                 continue;
             }
@@ -147,89 +196,28 @@ impl Http {
         }
         Err(failure)
     }
-
-    /// One request over one connection; also where it redirects to, if it does.
-    async fn ask(
-        &self,
-        hop: &Hop,
-        stream: TcpStream,
-        from: IpAddr,
-        max_bytes: usize,
-    ) -> Result<(Answer, Option<String>), FetchError> {
-        let request = Request::get(hop.uri.path_and_query().map_or("/", |path| path.as_str()))
-            .header(HOST, hop.authority())
-            .header(USER_AGENT, &self.user_agent)
-            .header(ACCEPT, "*/*")
-            .header(CONNECTION, "close")
-            .body(Empty::new())
-            .map_err(|_| FetchError::Url(hop.uri.to_string()))?;
-        if !hop.https {
-            return exchange(stream, request, from, max_bytes).await;
-        }
-        let tls =
-            self.tls.get_or_try_init(|| connector(self.ca_file.clone())).await.map_err(FetchError::Trust)?;
-        let name =
-            ServerName::try_from(hop.host.clone()).map_err(|_| FetchError::Url(hop.uri.to_string()))?;
-        let stream = tls.connect(name, stream).await;
-        let stream = stream.map_err(|source| FetchError::Tls { host: hop.host.clone(), source })?;
-        exchange(stream, request, from, max_bytes).await
-    }
 }
 
-impl Hop {
-    fn parse(url: &str) -> Result<Self, FetchError> {
-        let wrong = || FetchError::Url(url.chars().take(200).collect());
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(wrong()),
-        };
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        Ok(Self { uri, https, host, port })
-    }
-
-    /// Host and port as the server wants to read them; never the user's name and password (S-22).
-    fn authority(&self) -> String {
-        let host = self.uri.host().unwrap_or_default();
-        self.uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    }
-
-    /// Where a `Location` header leads from here (RFC 3986 section 5, without `..`).
-    fn redirected(&self, location: &str) -> Result<Self, FetchError> {
-        let scheme = if self.https { "https" } else { "http" };
-        let authority = self.authority();
-        let names_scheme = location.split(['/', '?', '#']).next().is_some_and(|start| start.contains(':'));
-        let url = if names_scheme {
-            location.to_owned()
-        } else if location.starts_with("//") {
-            format!("{scheme}:{location}")
-        } else if location.starts_with('/') {
-            format!("{scheme}://{authority}{location}")
-        } else {
-            let folder = self.uri.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-            format!("{scheme}://{authority}{folder}/{location}")
-        };
-        Self::parse(&url)
-    }
+/// The part of an answer that matters.
+enum Said {
+    Body(Bytes),
+    /// Look there.
+    Location(String),
 }
 
 /// Sends the request and reads the answer. The connection is driven in the same task and ends with it.
-async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
+async fn exchange(
+    stream: Box<dyn Stream>,
     request: Request<Empty<Bytes>>,
-    from: IpAddr,
     max_bytes: usize,
-) -> Result<(Answer, Option<String>), FetchError> {
+) -> Result<(StatusCode, Said), FetchError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
     let mut answer = pin!(async {
         let response = sender.send_request(request).await.map_err(FetchError::Http)?;
         let status = response.status();
         let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
         if let Some(location) = location.and_then(|value| value.to_str().ok()) {
-            return Ok((Answer { status, body: Bytes::new(), from }, Some(location.to_owned())));
+            return Ok((status, Said::Location(location.to_owned())));
         }
         let body = Limited::new(response.into_body(), max_bytes).collect().await;
         let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
@@ -237,7 +225,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             Err(error) if error.is::<LengthLimitError>() => FetchError::TooLong(max_bytes),
             Err(_) => FetchError::TimedOut,
         })?;
-        Ok((Answer { status, body: body.to_bytes(), from }, None))
+        Ok((status, Said::Body(body.to_bytes())))
     });
     tokio::select! {
         answer = &mut answer => return answer,
@@ -245,27 +233,6 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         closed = connection => tracing::trace!(?closed, "connection"),
     }
     answer.await
-}
-
-/// TLS that trusts the given certificates, or those the system trusts.
-async fn connector(ca_file: Option<PathBuf>) -> io::Result<TlsConnector> {
-    let made = tokio::task::spawn_blocking(move || client_config(ca_file.as_deref())).await;
-    let config = made.map_err(io::Error::other)??;
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn client_config(ca_file: Option<&Path>) -> io::Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let Some(path) = ca_file else {
-        return Ok(builder.with_platform_verifier().map_err(io::Error::other)?.with_no_client_auth());
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
-        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Where a tracker may send us: a peer on a private or loopback address only if the tracker is on one itself (S-24).
@@ -277,7 +244,7 @@ pub(crate) fn keep_reachable(peers: &mut Vec<SocketAddr>, tracker: IpAddr, allow
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -371,30 +338,6 @@ mod tests {
         for request in requests {
             assert!(request.starts_with("GET /") && !request.contains("secret"), "{request}");
             assert!(!request.to_lowercase().contains("authorization"), "{request}");
-        }
-    }
-
-    fn redirect(from: &str, location: &str) -> String {
-        let hop = Hop::parse(from).unwrap().redirected(location);
-        hop.map_or_else(|_| "refused".into(), |hop| hop.uri.to_string())
-    }
-
-    #[test]
-    fn redirects_lead_where_a_browser_would_go() {
-        assert_eq!(redirect("http://a.example/x/y?z", "http://b.example/"), "http://b.example/");
-        assert_eq!(redirect("https://a.example:8/x/y?z", "/t"), "https://a.example:8/t");
-        assert_eq!(redirect("https://a.example/x/y", "t?u"), "https://a.example/x/t?u");
-        assert_eq!(redirect("https://a.example/x", "//b.example/t"), "https://b.example/t");
-        assert_eq!(redirect("http://me:secret@a.example/x", "/t"), "http://a.example/t");
-    }
-
-    // S-21
-    #[test]
-    fn redirects_out_of_the_web_are_refused() {
-        for location in
-            ["file:///etc/passwd", "ftp://a.example/", "gopher://x", "javascript:alert(1)", "http://"]
-        {
-            assert_eq!(redirect("http://a.example/x", location), "refused", "{location}");
         }
     }
 

@@ -9,6 +9,7 @@
 //! | `listen` | the listening sockets and the connections that have not shaken hands |
 //! | `torrent`, one each | the swarm or metadata fetch, the announcer, the list of peer tasks |
 //! | `peer`, one each | a socket, its buffers, its outgoing queue |
+//! | `webseed`, one for each fetch | a connection to a web server, which the next fetch goes on with |
 //!
 //! # Channels
 //!
@@ -37,6 +38,7 @@ mod session;
 mod start;
 mod status;
 mod torrent;
+mod webseed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +51,7 @@ pub use config::{Add, Config, Families, Listen, Select, What};
 pub use error::{AddError, FetchError, StartError};
 pub use handle::Torrent;
 pub use metainfo::{Info, InfoHash, InfoHashes, PeerId};
-pub use status::{Halt, Phase, Status, TrackerStatus};
+pub use status::{Halt, Phase, Status, TrackerStatus, WebSeedStatus};
 pub use storage::{Allocate, StorageError};
 pub use swarm::Priority;
 
@@ -74,6 +76,15 @@ const PEER_ORDERS: usize = 256;
 
 /// How long a stopping torrent waits for its trackers to hear of it.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What a URL gave.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The answer's body.
+    pub body: Bytes,
+    /// Host and port of the server, if its address is private or loopback; see [`Add::local_server`].
+    pub local_server: Option<(String, u16)>,
+}
 
 /// A running engine. Dropping it stops it without waiting; [`Engine::stop`] waits.
 #[derive(Debug)]
@@ -109,10 +120,12 @@ impl Engine {
     }
 
     /// What an `http` or `https` URL that the user typed gives, if it is no longer than `max_bytes`.
-    pub async fn fetch(&self, url: &str, max_bytes: usize) -> Result<Bytes, FetchError> {
+    pub async fn fetch(&self, url: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
         let get =
             http::Get { url, named_by: http::NamedBy::User, max_bytes, patience: http::DOWNLOAD_PATIENCE };
-        Ok(self.context.http.get(get).await?.body)
+        let answer = self.context.http.get(get).await?;
+        let local_server = (!address::is_global(answer.from)).then_some(answer.server);
+        Ok(Fetched { body: answer.body, local_server })
     }
 
     /// The addresses of a host by the system's name service, of the families in use.

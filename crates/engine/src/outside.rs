@@ -21,6 +21,7 @@ use crate::limits::{Bucket, Levels};
 use crate::listen::Incoming;
 use crate::peer::Order;
 use crate::status::Halt;
+use crate::webseed::{Unfetched, WebSeeds};
 
 /// What all tasks of one torrent have in common.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub(crate) enum Input {
     Committed { event: Event, halt: Option<Halt> },
     /// A tracker answered, or not.
     Announced { tracker: TrackerKey, result: Result<AnnounceReply, AnnounceError> },
+    /// A fetch from a web seed ended before its end.
+    Unfetched(Unfetched),
     /// Addresses the user named.
     Named(Vec<SocketAddr>),
     /// A save of resume data is over.
@@ -78,6 +81,7 @@ pub(crate) struct Outside {
     pub(crate) tasks: JoinSet<()>,
     /// Pieces at the disk threads.
     pub(crate) commits: usize,
+    pub(crate) web: WebSeeds,
     links: BTreeMap<PeerKey, Link>,
     /// Those whose orders wait to be sent.
     touched: Vec<PeerKey>,
@@ -97,6 +101,7 @@ impl Outside {
             home,
             tasks: JoinSet::new(),
             commits: 0,
+            web: WebSeeds::default(),
             links: BTreeMap::new(),
             touched: Vec::new(),
             next_key: 0,
@@ -119,6 +124,11 @@ impl Outside {
                 tracing::info!(%ip, "banned");
                 self.home.context.ban(ip);
             }
+            Action::Fetch { seed, fetch, blocks } => {
+                self.web.fetch(&self.home, &mut self.tasks, seed, fetch, &blocks);
+            }
+            Action::Unfetch(fetch) => self.web.unfetch(fetch),
+            Action::BanWebSeed(seed) => self.web.banned(seed),
             Action::Complete | Action::WantPeers => {}
         }
     }
@@ -163,6 +173,7 @@ impl Outside {
 
     /// Ends all connections.
     pub(crate) fn hang_up_all(&mut self) {
+        self.web.unfetch_all();
         self.links.clear();
     }
 

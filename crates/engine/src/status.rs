@@ -41,6 +41,12 @@ pub struct Status {
     pub peers: u32,
     /// Those of them that have everything.
     pub seeds: u32,
+    /// Web seeds that are being fetched from.
+    pub web_seeds: u32,
+    /// Payload received from web seeds in this run; a part of `downloaded`.
+    pub from_web: u64,
+    /// Its web seeds, the user's first.
+    pub web: Vec<WebSeedStatus>,
     /// Its trackers, in order.
     pub trackers: Vec<TrackerStatus>,
     /// How long the rest takes at the present rate.
@@ -97,6 +103,21 @@ pub struct TrackerStatus {
     pub leechers: Option<u64>,
     /// Time until the next announce.
     pub next: Option<Duration>,
+}
+
+/// One web seed, as the user wants to see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebSeedStatus {
+    /// Its address.
+    pub url: String,
+    /// Nothing speaks against it: its last fetch went well, or wants to be repeated later, or it has not been asked.
+    pub working: bool,
+    /// It is asked nothing more.
+    pub out: bool,
+    /// What went wrong last, in words.
+    pub message: Option<String>,
+    /// Payload received from it in this run.
+    pub downloaded: u64,
 }
 
 /// Why a torrent cannot go on.

@@ -24,6 +24,7 @@ use crate::publish::Publisher;
 use crate::save::Saver;
 use crate::start::{self, Place};
 use crate::status::{Halt, Phase, Status};
+use crate::webseed::WebSeeds;
 use crate::{FAREWELL, TORRENT_INBOX, bind};
 
 /// What a torrent task begins with.
@@ -197,6 +198,7 @@ impl Torrent {
     fn begin(&mut self, info: &Arc<Info>, have: Bitfield, replay: Vec<Event>) -> Brain {
         let home = self.outside.home.clone();
         let complete = have.is_full();
+        self.outside.web = WebSeeds::of(&self.add);
         let mut swarm = Swarm::new(
             self.now(),
             Setup {
@@ -207,6 +209,7 @@ impl Torrent {
                 config: self.swarm_config(),
                 our_id: home.peer_id,
                 private: info.private(),
+                web_seeds: self.outside.web.hosts(),
                 seed: self.rng.u64(..),
             },
         );
@@ -242,7 +245,7 @@ impl Torrent {
                     Some(command) => self.obey(command, brain),
                 },
                 Some(ended) = self.outside.tasks.join_next(), if !self.outside.tasks.is_empty() => {
-                    if let Err(error) = ended {
+                    if let Err(error) = ended && error.is_panic() {
                         tracing::error!(%error, "a peer's task crashed");
                         batch.push(Input::Events(self.outside.lost().into_iter().map(|peer| Event::Gone { peer }).collect()));
                     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use engine::{Config, Families, Listen};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args::{Encryption, Net, Tls};
+use crate::args::{Encryption, Net};
 use crate::config::StateDir;
 use crate::failure::{Exit, Failure};
 
@@ -60,6 +60,15 @@ pub(crate) fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// What the user of a server whose certificate proves nothing may do; `why` says what is wrong with it.
+pub(crate) fn distrust_hint(why: &str) -> &'static str {
+    if why.contains("issuer") {
+        "if you know whose server it is, trust the certificates of a file: --ca-file FILE"
+    } else {
+        "tell the owner of the server: until its certificate is renewed nobody can tell whose it is"
+    }
+}
+
 /// What a failing flag's user may do instead.
 pub(crate) fn refuse(flag: &str, hint: &str) -> Failure {
     Failure::usage(format!("{flag} is not supported")).hint(hint)
@@ -68,19 +77,6 @@ pub(crate) fn refuse(flag: &str, hint: &str) -> Failure {
 /// Refuses the first flag of a list that is set: (is set, flag, hint).
 pub(crate) fn refuse_any(flags: &[(bool, &str, &str)]) -> Result<(), Failure> {
     flags.iter().find(|(set, ..)| *set).map_or(Ok(()), |(_, flag, hint)| Err(refuse(flag, hint)))
-}
-
-/// Refuses HTTPS flags of the servers.
-pub(crate) fn refuse_tls(tls: &Tls) -> Result<(), Failure> {
-    let hint =
-        "serve with --http behind a web server that speaks HTTPS, and see --trust-proxy of `headwater track`";
-    refuse_any(&[
-        (tls.https.is_some(), "--https", hint),
-        (tls.tls_cert.is_some(), "--tls-cert", hint),
-        (tls.tls_key.is_some(), "--tls-key", hint),
-        (!tls.acme.is_empty(), "--acme", hint),
-        (tls.tls_self_signed, "--tls-self-signed", hint),
-    ])
 }
 
 fn refuse_unsupported(net: &Net) -> Result<(), Failure> {

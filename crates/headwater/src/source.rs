@@ -10,11 +10,12 @@ use metainfo::safe_path::Names;
 use metainfo::{InfoHash, InfoHashV2, InfoHashes, MAX_METAINFO, Magnet, Metainfo};
 
 use crate::failure::{Exit, Failure};
+use crate::net::distrust_hint;
 
 /// What a source turned out to be.
 pub(crate) enum Source {
-    /// A torrent file, from wherever.
-    Torrent(Arc<Metainfo>),
+    /// A torrent file, from wherever; if from a server on a private or loopback address, with that server's host and port.
+    Torrent(Arc<Metainfo>, Option<(String, u16)>),
     /// A magnet link or a bare hash: the rest must come from peers.
     Magnet(Box<Magnet>),
 }
@@ -54,7 +55,7 @@ pub(crate) fn kind(text: &str) -> Kind<'_> {
 /// Loads a source; a URL is fetched by the engine.
 pub(crate) async fn load(text: &str, engine: &Engine) -> Result<Source, Failure> {
     match kind(text) {
-        Kind::Url => fetch(text, engine).await.map(Source::Torrent),
+        Kind::Url => fetch(text, engine).await,
         _ => load_local(text),
     }
 }
@@ -64,9 +65,9 @@ pub(crate) fn load_local(text: &str) -> Result<Source, Failure> {
     match kind(text) {
         Kind::Magnet => parse_magnet(text).map(|magnet| Source::Magnet(Box::new(magnet))),
         Kind::Hash(hashes) => Ok(Source::Magnet(Box::new(Magnet::new(hashes)))),
-        Kind::Stdin => read_stdin().map(Source::Torrent),
-        Kind::Url => read(Path::new(text)).map(Source::Torrent),
-        Kind::File(path) => read(path).map(Source::Torrent),
+        Kind::Stdin => read_stdin().map(from_here),
+        Kind::Url => read(Path::new(text)).map(from_here),
+        Kind::File(path) => read(path).map(from_here),
     }
 }
 
@@ -111,8 +112,12 @@ fn read_bounded(reader: impl Read) -> std::io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-async fn fetch(url: &str, engine: &Engine) -> Result<Arc<Metainfo>, Failure> {
-    let bytes = engine.fetch(url, MAX_METAINFO).await.map_err(|error| {
+fn from_here(metainfo: Arc<Metainfo>) -> Source {
+    Source::Torrent(metainfo, None)
+}
+
+async fn fetch(url: &str, engine: &Engine) -> Result<Source, Failure> {
+    let fetched = engine.fetch(url, MAX_METAINFO).await.map_err(|error| {
         let exit = match &error {
             FetchError::Status(404 | 410) => Exit::NotFound,
             FetchError::Status(401 | 403) => Exit::Permission,
@@ -120,7 +125,11 @@ async fn fetch(url: &str, engine: &Engine) -> Result<Arc<Metainfo>, Failure> {
             FetchError::TooLong(_) => Exit::Invalid,
             _ => Exit::Network,
         };
-        Failure::new(exit, format!("cannot fetch {url}")).because(&error)
+        let failure = Failure::new(exit, format!("cannot fetch {url}")).because(&error);
+        match &error {
+            FetchError::Certificate { why, .. } => failure.hint(distrust_hint(why)),
+            _ => failure,
+        }
     })?;
-    parse(bytes, url)
+    Ok(Source::Torrent(parse(fetched.body, url)?, fetched.local_server))
 }

@@ -8,6 +8,7 @@ use metainfo::{BLOCK, Layout};
 
 use crate::link::Speed;
 use crate::script::{Conduct, Fate, Plan, Script};
+use crate::web::Server;
 use crate::{Report, play};
 
 /// 50 of 55 seeds serve 1 KiB/s and never choke; one downloader finishes within 1.3 times what the five good ones need (P-20).
@@ -118,6 +119,100 @@ pub fn metadata(seed: u64) -> Report {
     play("metadata", script(seed, layout, nodes), None)
 }
 
+/// A web server alone gives everything, at its full rate after the first seconds.
+pub fn web_server_alone(seed: u64) -> Report {
+    let layout = layout(PIECES, 4);
+    let ideal = Duration::from_secs(size(&layout)) / GOOD_UP;
+    let nodes = vec![Plan::leecher(&layout, speed(GOOD_UP))];
+    let script = Script { servers: vec![Server::new(GOOD_UP)], ..script(seed, layout, nodes) };
+    let report = play("web_server_alone", with_time(script), None);
+    let took = report.nodes[0].completed.unwrap_or_default();
+    let bound = ideal.mul_f64(1.05) + Duration::from_secs(4);
+    report.expect("web_server_alone", took <= bound, |_| {
+        format!("it took {:.1} s instead of {:.1} s", took.as_secs_f64(), bound.as_secs_f64())
+    })
+}
+
+/// Beside three fast peers a web server, however fast, gives a tenth of the bytes at most.
+pub fn web_server_and_fast_peers(seed: u64) -> Report {
+    let report = play("web_server_and_fast_peers", beside_three_peers(seed, Server::new(10 * GOOD_UP)), None);
+    let node = &report.nodes[3];
+    let (from_web, received) = (node.from_web, node.received);
+    report.expect("web_server_and_fast_peers", from_web * 10 <= received, |_| {
+        format!("{from_web} of {received} bytes came from the web server")
+    })
+}
+
+/// Three peers leave, or their lines are cut, on the way: the web server takes over within ten seconds.
+pub fn web_server_takes_over(seed: u64) -> Report {
+    let at = Duration::from_secs(15);
+    let mut script = beside_three_peers(seed, Server::new(GOOD_UP));
+    for (place, plan) in script.nodes[..3].iter_mut().enumerate() {
+        let fate = if place == 0 { Fate::Leave } else { Fate::Cut(Duration::from_secs(3600)) };
+        plan.fates.push((at, fate));
+    }
+    let size = size(&script.layout);
+    let report = play("web_server_takes_over", with_time(script), None);
+    let node = &report.nodes[3];
+    let ideal = Duration::from_secs(node.from_web.min(size)) / GOOD_UP;
+    let (took, bound) =
+        (node.completed.unwrap_or_default().saturating_sub(at), ideal + Duration::from_secs(10));
+    report.expect("web_server_takes_over", took <= bound, |_| {
+        format!("it took {:.1} s instead of {:.1} s", took.as_secs_f64(), bound.as_secs_f64())
+    })
+}
+
+/// A web server that spoils one block in ten is found out by everybody who uses it; no peer is blamed for it.
+pub fn web_server_lies(seed: u64) -> Report {
+    let layout = layout(PIECES, 4);
+    let mut nodes = vec![Plan::origin(&layout, speed(GOOD_UP / 4))];
+    nodes.extend((1..6).map(|_| Plan::leecher(&layout, speed(GOOD_UP))));
+    let liar = Server { spoils: 0.1, ..Server::new(GOOD_UP) };
+    let script = Script { servers: vec![liar], ..script(seed, layout, nodes) };
+    let report = play("web_server_lies", with_time(script), None);
+    let liar = report.nodes.len();
+    let used = |node: &crate::NodeReport| node.from_web > 20 * u64::from(4 * BLOCK);
+    let fooled = report.nodes.iter().find(|node| used(node) && !node.banned.contains(&liar));
+    let fooled = fooled.map(|node| node.name.clone());
+    report
+        .expect("web_server_lies", fooled.is_none(), |_| format!("{fooled:?} still believes the web server"))
+}
+
+/// The first web server dies half way and the second is slow; peers that come late still find all work done in time.
+pub fn web_server_dies(seed: u64) -> Report {
+    let layout = layout(PIECES, 4);
+    let mut nodes = vec![Plan::leecher(&layout, speed(GOOD_UP)), Plan::origin(&layout, speed(GOOD_UP))];
+    nodes[0].knows = vec![1];
+    nodes[1].fates = vec![(Duration::from_secs(60), Fate::Join)];
+    let half = Duration::from_secs(size(&layout)) / GOOD_UP / 2;
+    let dies = Server { dies: Some(half), ..Server::new(GOOD_UP) };
+    let servers = vec![dies, Server::new(GOOD_UP / 50)];
+    let bound = Duration::from_secs(60) + half + Duration::from_secs(60);
+    let script = Script { servers, ..script(seed, layout, nodes) };
+    let report = play("web_server_dies", with_time(script), None);
+    let took = report.nodes[0].completed.unwrap_or_default();
+    report.expect("web_server_dies", took <= bound, |_| {
+        format!("it took {:.1} s instead of {:.1} s", took.as_secs_f64(), bound.as_secs_f64())
+    })
+}
+
+/// A downloader, three good peers whose addresses it knows, and a web server.
+fn beside_three_peers(seed: u64, server: Server) -> Script {
+    let layout = layout(PIECES, 4);
+    let mut nodes: Vec<Plan> = (0..3).map(|_| Plan::origin(&layout, speed(GOOD_UP))).collect();
+    nodes.push(Plan {
+        knows: vec![0, 1, 2],
+        fates: vec![(START, Fate::Join)],
+        ..Plan::leecher(&layout, speed(10 * GOOD_UP))
+    });
+    with_time(Script { servers: vec![server], ..script(seed, layout, nodes) })
+}
+
+/// An hour is enough for all of these.
+fn with_time(script: Script) -> Script {
+    Script { limit: Duration::from_secs(3600), ..script }
+}
+
 /// Pieces of every script here.
 const PIECES: u64 = 210;
 
@@ -147,6 +242,7 @@ fn script(seed: u64, layout: Layout, nodes: Vec<Plan>) -> Script {
         layout: Arc::new(layout),
         metadata: Bytes::from(vec![b'm'; 40_000]),
         nodes,
+        servers: Vec::new(),
         origins_leave: false,
         tracker_peers: 50,
         announce_interval: Duration::from_secs(300),

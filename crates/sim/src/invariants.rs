@@ -79,7 +79,8 @@ impl Watch {
             pieces.len() >= BAD_PIECES && !node.banned.contains(&address(**culprit).ip())
         };
         let (culprit, pieces) = node.record.evidence.iter().find(guilty)?;
-        Some(format!("has not banned {}, who spoilt pieces {pieces:?}", nodes[*culprit].name))
+        let name = nodes.get(*culprit).map_or("a web server", |node| &node.name);
+        Some(format!("has not banned {name}, who spoilt pieces {pieces:?}"))
     }
 
     /// True once: when every piece is on a reliable node.

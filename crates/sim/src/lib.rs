@@ -17,6 +17,7 @@ mod queue;
 mod script;
 mod tracker;
 mod traffic;
+mod web;
 mod world;
 
 use std::fmt;
@@ -59,6 +60,8 @@ pub struct NodeReport {
     pub completed: Option<Duration>,
     /// Payload bytes received, good or not.
     pub received: u64,
+    /// Those of them that came from web servers.
+    pub from_web: u64,
     /// Payload bytes sent.
     pub sent: u64,
     /// Bytes received in pieces that were bad or found no room.
@@ -69,7 +72,7 @@ pub struct NodeReport {
     pub rejected: u32,
     /// How many pieces that were.
     pub spoilt_pieces: u32,
-    /// The nodes it banned, by their place in the list.
+    /// The nodes it banned, by their place in the list; web servers are counted after the nodes.
     pub banned: Vec<usize>,
 }
 
@@ -151,6 +154,7 @@ impl NodeReport {
             first_block: record.first_block,
             completed: record.completed,
             received: record.received,
+            from_web: record.from_web,
             sent: record.sent,
             refused: record.refused,
             committed: record.committed,

@@ -40,6 +40,11 @@ impl<'a> Log<'a> {
             Event::WriteFailed { piece } => self.mix(&[8, piece.0.into()]),
             Event::Found { at, .. } => self.mix(&[9, at.len() as u64]),
             Event::Tick => self.mix(&[10]),
+            Event::Fetched { fetch, data } => {
+                self.mix(&[12, fetch.0]);
+                self.mix_bytes(data.get(..8).unwrap_or_default());
+            }
+            Event::FetchFailed { fetch, .. } => self.mix(&[13, fetch.0]),
             _ => self.mix(&[11]),
         }
         self.line(now, node, "<-", event);
@@ -62,6 +67,11 @@ impl<'a> Log<'a> {
             Action::Ban(_) => self.mix(&[26]),
             Action::Complete => self.mix(&[27]),
             Action::WantPeers => self.mix(&[28]),
+            Action::Fetch { seed, fetch, blocks } => {
+                self.mix(&[29, seed.0.into(), fetch.0, blocks.len() as u64]);
+            }
+            Action::Unfetch(fetch) => self.mix(&[30, fetch.0]),
+            Action::BanWebSeed(seed) => self.mix(&[31, seed.0.into()]),
         }
         self.line(now, node, "->", action);
     }

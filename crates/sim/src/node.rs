@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metainfo::{Bitfield, PeerId};
-use swarm::{Action, Event, MetadataFetch, PeerKey, Swarm};
+use swarm::{Action, Event, FetchKey, MetadataFetch, PeerKey, Swarm};
 
 use crate::disk::Disk;
 use crate::script::Plan;
@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) wanted: Bitfield,
     /// Its ends of connections, opening ones included.
     pub(crate) keys: Vec<PeerKey>,
+    /// Fetches from web servers under way.
+    pub(crate) fetches: BTreeSet<FetchKey>,
     pub(crate) banned: BTreeSet<IpAddr>,
     pub(crate) cut_until: Duration,
     /// When it may ask the tracker again, and whether that is planned.
@@ -50,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) said_complete: bool,
     /// Payload bytes received, sent, received in pieces that were bad or found no room, and stored.
     pub(crate) received: u64,
+    /// Those received from web servers.
+    pub(crate) from_web: u64,
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) committed: u64,
@@ -75,6 +79,7 @@ impl Node {
             disk: Disk { have: plan.have.clone(), full: false },
             wanted,
             keys: Vec::new(),
+            fetches: BTreeSet::new(),
             banned: BTreeSet::new(),
             cut_until: Duration::ZERO,
             next_announce: Duration::ZERO,

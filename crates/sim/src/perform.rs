@@ -26,6 +26,9 @@ impl World<'_> {
             Action::Commit { piece, blocks, digests } => self.commit(index, piece, &blocks, digests),
             Action::HangUp { peer, why } => self.hang_up(index, peer, &why),
             Action::Ban(ip) => self.ban(index, ip),
+            Action::Fetch { seed, fetch, blocks } => self.fetch(index, seed, fetch, &blocks),
+            Action::Unfetch(fetch) => _ = self.nodes[index].fetches.remove(&fetch),
+            Action::BanWebSeed(seed) => self.ban_server(index, seed),
             Action::Complete => {
                 if !self.nodes[index].complete() {
                     self.fail(index, "says that it is complete and is not");

@@ -11,6 +11,7 @@ use metainfo::{BLOCK, Bitfield, Layout, PieceIndex};
 use swarm::Priority;
 
 use crate::link::{Speed, time_for};
+use crate::web::Server;
 
 pub(crate) struct Script {
     pub(crate) seed: u64,
@@ -18,6 +19,8 @@ pub(crate) struct Script {
     /// The raw info dictionary; only its hash matters here.
     pub(crate) metadata: Bytes,
     pub(crate) nodes: Vec<Plan>,
+    /// Web servers that everybody knows.
+    pub(crate) servers: Vec<Server>,
     /// The origins leave for good once every piece is on a node that stays.
     pub(crate) origins_leave: bool,
     /// Addresses that the tracker hands out at a time.
@@ -163,6 +166,7 @@ impl Script {
             layout: Arc::new(layout),
             metadata,
             nodes,
+            servers: random_servers(&mut rng),
             origins_leave,
             tracker_peers: rng.usize(5..=19),
             announce_interval: Duration::from_secs(300),
@@ -195,6 +199,18 @@ const NODES: usize = 20;
 
 /// Upload in bytes a second below which nobody should have to rely on a node for a piece.
 const MIN_RELIABLE: u32 = 16 * 1024;
+
+/// In one swarm of four a web server or two, of which some lie and some die.
+fn random_servers(rng: &mut Rng) -> Vec<Server> {
+    let count = if rng.f64() < 0.25 { rng.usize(1..=2) } else { 0 };
+    let server = |_| Server {
+        delay: Duration::from_millis(rng.u64(5..150)),
+        spoils: if rng.f64() < 0.3 { 0.1 } else { 0.0 },
+        dies: (rng.f64() < 0.3).then(|| Duration::from_secs(rng.u64(10..120))),
+        ..Server::new(rng.u32(20_000..400_000))
+    };
+    (0..count).map(server).collect()
+}
 
 fn random_layout(rng: &mut Rng) -> Layout {
     let per_piece = rng.u32(1..=4);

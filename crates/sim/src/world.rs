@@ -20,6 +20,7 @@ use crate::queue::Queue;
 use crate::script::{Fate, Script};
 use crate::tracker::Tracker;
 use crate::traffic::Parcel;
+use crate::web::Fetched;
 
 pub(crate) struct World<'a> {
     pub(crate) script: Script,
@@ -83,6 +84,12 @@ pub(crate) enum Happening {
         node: usize,
         life: u32,
         stored: Stored,
+    },
+    /// A block comes from a web server.
+    Fetched {
+        node: usize,
+        life: u32,
+        fetched: Fetched,
     },
     /// The end of a cut connection notices.
     Notice {
@@ -181,6 +188,9 @@ impl<'a> World<'a> {
             Happening::Deliver { to, parcel } => self.deliver(to, parcel),
             Happening::Sent { from, life, block } => self.sent(from, life, block),
             Happening::Stored { node, life, stored } if self.lives(node, life) => self.stored(node, stored),
+            Happening::Fetched { node, life, fetched } if self.lives(node, life) => {
+                self.deliver_fetched(node, &fetched);
+            }
             Happening::Notice { key } => self.notice(key),
             _ => {}
         }
@@ -246,6 +256,7 @@ impl<'a> World<'a> {
         let node = &mut self.nodes[index];
         node.brain = None;
         node.tick = None;
+        node.fetches.clear();
         node.announce_planned = false;
         node.record.lives_lost += 1;
         if self.rng.bool() {
@@ -417,6 +428,7 @@ fn setup(script: &Script, index: usize, node: &Node, seed: u64) -> Setup {
         config: config(node),
         our_id: peer_id(index, node.life),
         private: false,
+        web_seeds: (0..).zip(&script.servers).map(|(host, _)| host).collect(),
         seed,
     }
 }

@@ -50,3 +50,28 @@ fn magnet_links_find_the_right_metadata_despite_liars() {
     // P-11
     check(cases::metadata);
 }
+
+#[test]
+fn a_web_server_alone_is_enough() {
+    check(cases::web_server_alone);
+}
+
+#[test]
+fn beside_fast_peers_a_web_server_gives_little() {
+    check(cases::web_server_and_fast_peers);
+}
+
+#[test]
+fn a_web_server_takes_over_when_peers_go() {
+    check(cases::web_server_takes_over);
+}
+
+#[test]
+fn a_web_server_that_lies_is_found_out_and_no_peer_is_blamed() {
+    check(cases::web_server_lies);
+}
+
+#[test]
+fn a_web_server_that_dies_holds_nobody_up() {
+    check(cases::web_server_dies);
+}

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use metainfo::{BlockRef, PieceIndex};
 use wire::{Fault, Message};
 
-use crate::event::{Endpoint, PeerKey};
+use crate::event::{Endpoint, FetchKey, PeerKey, WebSeedKey};
 
 /// Why the swarm ends a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,19 @@ pub enum Action {
     },
     /// Refuse this address from here on, for all torrents.
     Ban(std::net::IpAddr),
+    /// Fetch blocks from a web seed; each ends in `Event::Fetched`, in order, or all that are left in one `FetchFailed`.
+    Fetch {
+        /// From which.
+        seed: WebSeedKey,
+        /// What the fetch is called.
+        fetch: FetchKey,
+        /// The blocks: a run that follows one another but for blocks of padding alone, which are left out.
+        blocks: Vec<BlockRef>,
+    },
+    /// Forget a fetch; events of it that are on their way are ignored.
+    Unfetch(FetchKey),
+    /// A web seed sent data that did not hash right. It is asked nothing more.
+    BanWebSeed(WebSeedKey),
     /// Every wanted piece is here. Said once each time it becomes true after having been false.
     Complete,
     /// More addresses would help: ask the trackers when they allow it.

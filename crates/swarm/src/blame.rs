@@ -11,7 +11,8 @@ use metainfo::PeerId;
 
 use crate::event::{Digest, PeerKey};
 
-/// Bad pieces that only one peer can explain before it is banned. One might be a fault of memory or of the line.
+/// Bad pieces that only one peer can explain before it is banned. One might be a fault of memory or of the line; a web seed, over
+/// which nothing was agreed and whose file would only be wrong again, is banned for the first.
 const MAX_ALONE: u32 = 2;
 
 /// Bad copies kept of one piece.
@@ -36,6 +37,16 @@ pub(crate) struct Person {
 impl Person {
     pub(crate) fn new(ip: IpAddr, id: PeerId) -> Self {
         Self { ip, id: ip.is_loopback().then_some(id) }
+    }
+
+    /// A web seed: its name alone tells it apart.
+    pub(crate) fn server(ip: IpAddr, id: PeerId) -> Self {
+        Self { ip, id: Some(id) }
+    }
+
+    /// Bad pieces that only it can explain before it is banned.
+    fn grace(&self) -> u32 {
+        if self.ip.is_unspecified() { 1 } else { MAX_ALONE }
     }
 
     /// Whether the address alone names it.
@@ -90,7 +101,7 @@ impl Blame {
         if let Some(person) = self.only_one(&senders) {
             let count = self.alone.entry(person).or_default();
             *count += 1;
-            if *count >= MAX_ALONE && self.banned.insert(person) {
+            if *count >= person.grace() && self.banned.insert(person) {
                 verdict.push(person);
             }
         }

@@ -38,6 +38,15 @@ impl Swarm {
                 asked += 1;
             }
         }
+        // Of blocks that two fetches bring one is noted, and of those that came by another way none.
+        let fetched: std::collections::BTreeSet<_> =
+            self.web.requests().map(|(by, block)| (by, block.piece().0, block.number())).collect();
+        asked += fetched
+            .iter()
+            .filter(|(by, piece, number)| {
+                self.pieces.open_piece(*piece).is_some_and(|open| open.is_asked_of(*number, *by))
+            })
+            .count();
         let noted: usize = self.pieces.open_pieces().map(|(_, open)| open.requests()).sum();
         assert_eq!(noted, asked, "a piece waits for a peer that was not asked");
     }

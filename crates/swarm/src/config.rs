@@ -56,6 +56,9 @@ pub struct Setup {
     pub our_id: PeerId,
     /// Peers come from trackers and the user only (BEP 27).
     pub private: bool,
+    /// The web seeds, each by a number for its host: two fetches at a time are made from one host. The first
+    /// [`MAX_WEB_SEEDS`](crate::MAX_WEB_SEEDS) are used.
+    pub web_seeds: Vec<u32>,
     /// Seeds every random choice.
     pub seed: u64,
 }

@@ -6,9 +6,28 @@ use bytes::Bytes;
 use metainfo::{BlockRef, FileIndex, PeerId, PieceIndex};
 use wire::{Message, Reserved};
 
-/// A connection, named by the driver; never used again for another one.
+/// A connection, named by the driver, who counts from below; never used again for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
+
+/// A web seed of the torrent, by its place in the driver's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WebSeedKey(pub u32);
+
+/// A fetch from a web seed, named by the swarm; never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchKey(pub u64);
+
+/// Why a fetch did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchTrouble {
+    /// The server wants to be asked again after this time.
+    Later(std::time::Duration),
+    /// It failed in a way that may pass.
+    Broken,
+    /// The server does not have the torrent, or may not be asked.
+    Gone,
+}
 
 /// Where a peer is, and how it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +132,20 @@ pub enum Event {
     Lost {
         /// Which.
         piece: PieceIndex,
+    },
+    /// The next block of a fetch came, without the padding at its end.
+    Fetched {
+        /// Of which.
+        fetch: FetchKey,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// A fetch ended before its last block came.
+    FetchFailed {
+        /// Which.
+        fetch: FetchKey,
+        /// Why.
+        why: FetchTrouble,
     },
     /// Addresses of peers.
     Found {

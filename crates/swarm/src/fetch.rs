@@ -22,7 +22,7 @@ const UNASKED_GRACE: u64 = 16 * BLOCK as u64;
 const UNASKED_SHARE: u64 = 33;
 
 /// How long a piece kept for one peer may stand still before others join in.
-const SOLE_PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const SOLE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A peer that refuses a request is asked nothing more for this long.
 const AFTER_REJECT: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ impl Swarm {
         request(self.layout.without_padding(block))
     }
 
-    fn commit(&mut self, piece: u32) {
+    pub(crate) fn commit(&mut self, piece: u32) {
         let Some(blocks) = self.pieces.commit(piece) else { return };
         let digests = self.blame.watches(piece);
         self.act(Action::Commit { piece: PieceIndex(piece), blocks, digests });
@@ -375,7 +375,7 @@ impl Swarm {
 }
 
 /// The whole block: what was asked for, and the padding at its end.
-fn with_padding(block: BlockRef, data: Bytes) -> Bytes {
+pub(crate) fn with_padding(block: BlockRef, data: Bytes) -> Bytes {
     let length = usize::try_from(block.length()).unwrap_or(data.len());
     if data.len() >= length {
         return data;

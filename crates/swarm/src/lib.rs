@@ -29,14 +29,16 @@ mod status;
 mod swarm;
 mod tend;
 mod verdict;
+mod web_seeds;
 mod wish;
 
 pub use action::{Action, HangUp};
 pub use config::{Config, Setup};
-pub use event::{Digest, Endpoint, Event, PeerKey, Priority, Source};
+pub use event::{Digest, Endpoint, Event, FetchKey, FetchTrouble, PeerKey, Priority, Source, WebSeedKey};
 pub use metadata::MetadataFetch;
-pub use status::{PeerStatus, Status};
+pub use status::{PeerStatus, Status, WebSeedStatus};
 pub use swarm::Swarm;
+pub use web_seeds::MAX_WEB_SEEDS;
 
 #[cfg(test)]
 mod tests;

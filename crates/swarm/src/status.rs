@@ -4,7 +4,7 @@
 
 use metainfo::{Bitfield, PeerId};
 
-use crate::event::{Endpoint, PeerKey};
+use crate::event::{Endpoint, PeerKey, WebSeedKey};
 use crate::peers::Has;
 use crate::swarm::{Run, Swarm};
 
@@ -39,6 +39,10 @@ pub struct Status<'a> {
     pub connecting: usize,
     /// Addresses known.
     pub candidates: usize,
+    /// Web seeds that are being fetched from.
+    pub web_seeds: usize,
+    /// Payload bytes received from web seeds; a part of `downloaded`.
+    pub from_web: u64,
     /// Every wanted piece is here.
     pub complete: bool,
     /// The user paused it.
@@ -86,6 +90,21 @@ pub struct PeerStatus<'a> {
     pub queued: usize,
 }
 
+/// One web seed, for display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSeedStatus {
+    /// Which.
+    pub seed: WebSeedKey,
+    /// Fetches under way.
+    pub fetches: usize,
+    /// Payload bytes received of it.
+    pub downloaded: u64,
+    /// Fetches that failed since the last good one.
+    pub failures: u32,
+    /// It is asked nothing more.
+    pub out: bool,
+}
+
 impl Swarm {
     /// The swarm at a glance.
     pub fn status(&self) -> Status<'_> {
@@ -104,6 +123,8 @@ impl Swarm {
             seeds: self.picker.seeds(),
             connecting: self.candidates.dialing(),
             candidates: self.candidates.len(),
+            web_seeds: self.web.busy(),
+            from_web: self.web.down.total(),
             complete: self.is_complete(),
             paused: self.run == Run::Paused,
             halted: self.run == Run::Halted,
@@ -134,6 +155,11 @@ impl Swarm {
             requests: peer.requests.len(),
             queued: peer.queue.len(),
         })
+    }
+
+    /// The web seeds, for display.
+    pub fn web_seeds(&self) -> impl Iterator<Item = WebSeedStatus> + '_ {
+        self.web.status()
     }
 
     /// How many connected peers have the piece that fewest of them have. We are not counted.

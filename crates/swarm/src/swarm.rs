@@ -1,7 +1,7 @@
 //! The switchboard of one torrent's swarm: events in, actions out.
 //!
 //! Owned by one torrent task. Its parts own their state and its modules are its duties: `said` hears peers, `fetch` asks for
-//! blocks, `verdict` hears what became of pieces, `serve` gives blocks, `wish` hears the user, `tend` keeps the time.
+//! blocks, `verdict` hears what became of pieces, `serve` gives blocks, `web_seeds` asks servers, `wish` hears the user, `tend` keeps the time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::peers::Peers;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::rate::Meter;
+use crate::web_seeds::WebSeeds;
 use crate::{Action, Config, Event, HangUp, PeerKey, Priority, Setup};
 
 /// The most connections, whatever the user says: copies of a piece are counted in 16 bits.
@@ -49,6 +50,7 @@ pub struct Swarm {
     pub(crate) blame: Blame,
     pub(crate) choker: Choker,
     pub(crate) candidates: Candidates,
+    pub(crate) web: WebSeeds,
     /// The user's wish for each file.
     pub(crate) priorities: Vec<Priority>,
     pub(crate) wanted: Wanted,
@@ -91,6 +93,7 @@ impl Swarm {
             blame: Blame::default(),
             choker: Choker::new(now),
             candidates: Candidates::new(),
+            web: WebSeeds::new(&setup.web_seeds),
             priorities: Vec::new(),
             wanted: Wanted::default(),
             run: Run::Going,
@@ -104,6 +107,9 @@ impl Swarm {
             layout: setup.layout,
             config: Config { max_peers, ..setup.config },
         };
+        for (_, sender, person) in swarm.web.people() {
+            swarm.blame.meet(sender, person);
+        }
         swarm.begin_with(&setup.priorities);
         swarm
     }
@@ -127,6 +133,8 @@ impl Swarm {
             Event::Rejected { piece, digests } => self.rejected_piece(piece.0, digests),
             Event::WriteFailed { piece } => self.write_failed(piece.0),
             Event::Lost { piece } => self.lost(piece.0),
+            Event::Fetched { fetch, data } => self.fetched(fetch, data),
+            Event::FetchFailed { fetch, why } => self.fetch_failed(fetch, why),
             Event::Found { at, by } => self.found(&at, by),
             Event::Tick => {}
             Event::Pause => self.pause(),
@@ -144,6 +152,7 @@ impl Swarm {
                 self.help_all();
             }
         }
+        self.ask_web_seeds();
         self.dial();
     }
 
@@ -161,7 +170,8 @@ impl Swarm {
     /// When to call `handle(now, Event::Tick)` if nothing else happens first.
     pub fn next_deadline(&self) -> Option<Duration> {
         let rates_fade = self.down.rate(self.now) > 0 || self.up.rate(self.now) > 0;
-        let tick = (!self.peers.is_empty() || rates_fade).then_some(self.next_tick);
+        let hopes = self.run == Run::Going && !self.is_complete() && self.web.has_hope();
+        let tick = (!self.peers.is_empty() || rates_fade || hopes).then_some(self.next_tick);
         let dial = self.candidates.next_due().filter(|_| self.has_place());
         let peers = self.lacks_peers().then(|| self.next_want().max(self.next_tick));
         [tick, dial, peers].into_iter().flatten().min().map(|due| due.max(self.now))

@@ -42,6 +42,7 @@ impl Swarm {
             self.rechoke();
         }
         self.drop_stalled();
+        self.tend_web_seeds();
         self.refill_all();
         self.help_all();
         if self.lacks_peers() && self.now >= self.next_want() {

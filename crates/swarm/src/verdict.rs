@@ -27,6 +27,7 @@ impl Swarm {
             self.say(key, Message::Have(piece));
         }
         self.stirred = true;
+        self.web.stir();
         if self.picker.is_wanted(piece) {
             self.count_wanted(piece, false);
             self.check_complete();
@@ -88,6 +89,7 @@ impl Swarm {
 
     /// Drops an open piece with all it holds and all that was asked for it.
     pub(crate) fn abandon(&mut self, piece: u32) {
+        self.stop_fetching_piece(piece);
         let asked: Vec<(PeerKey, u32)> = self
             .peers
             .iter()
@@ -132,6 +134,7 @@ impl Swarm {
         if !self.is_complete() {
             return;
         }
+        self.stop_fetching();
         self.act(Action::Complete);
         // Not all pieces we got were announced to those who have them, so nobody can tell by them that we want no more (BEP 21).
         self.introduce_all();
@@ -143,6 +146,11 @@ impl Swarm {
             let keys = self.peers.iter().filter(|(_, peer)| peer.person() == liar).map(|(&key, _)| key);
             for key in keys.collect::<Vec<_>>() {
                 self.hang_up(key, HangUp::Poison);
+            }
+            let servers = self.web.people().filter(|(.., person)| *person == liar);
+            for seed in servers.map(|(seed, ..)| seed).collect::<Vec<_>>() {
+                self.leave_web_seed(seed);
+                self.act(Action::BanWebSeed(seed));
             }
             if liar.is_address() {
                 self.candidates.ban(liar.ip);

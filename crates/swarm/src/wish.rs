@@ -76,6 +76,7 @@ impl Swarm {
 
     /// Takes every request back.
     pub(crate) fn stop_asking(&mut self) {
+        self.stop_fetching();
         for key in self.peers.keys().copied().collect::<Vec<PeerKey>>() {
             self.give_back(key, true, |_| true);
         }

@@ -43,6 +43,10 @@ impl Torrent {
                     announcer.handle(now, tracker::Event::Replied { tracker, result });
                 }
             }
+            Input::Unfetched(unfetched) => {
+                let event = self.outside.web.unfetched(unfetched);
+                brain.handle(now, event);
+            }
             Input::Named(at) => found(now, brain, at, Source::User),
             Input::Saved(resume) => self.saver.saved(*resume),
         }
@@ -236,6 +240,9 @@ impl Torrent {
             status.trackers = publish::trackers(now, announcer);
         }
         brain.describe(&mut status);
+        if let Brain::Swarm(swarm) = brain {
+            status.web = self.outside.web.describe(swarm);
+        }
         let totals = self.totals(brain);
         (status.uploaded, status.downloaded) = (totals.uploaded, totals.downloaded);
         if let Some(info) = self.info.get() {

@@ -61,8 +61,8 @@ pub(crate) struct Get {
     /// A peer to ask; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) peer: Vec<String>,
-    /// Web server to fetch from (not supported)
-    #[arg(short, long, value_name = "URL", hide = true)]
+    /// Web server that has the files, asked for what peers do not give in time; may be repeated
+    #[arg(short, long, value_name = "URL")]
     pub(crate) web_seed: Vec<String>,
     /// Command to run at completion (not supported)
     #[arg(long, value_name = "CMD", hide = true)]

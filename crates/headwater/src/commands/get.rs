@@ -15,7 +15,7 @@ use std::sync::Arc;
 use engine::Engine;
 use tokio::task::JoinSet;
 
-use super::{Context, start_engine};
+use super::{Context, keys, start_engine};
 use crate::args::Get;
 use crate::config::StateDir;
 use crate::failure::{Exit, Failure};
@@ -34,6 +34,7 @@ pub(super) struct Job {
     pub(super) args: Get,
     pub(super) selection: Option<Selection>,
     pub(super) peers: Vec<SocketAddr>,
+    pub(super) web_seeds: Vec<String>,
     pub(super) engine: Arc<Engine>,
     pub(super) stop: Stop,
 }
@@ -64,6 +65,7 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> 
         args: args.clone(),
         selection,
         peers: resolve(&args.peer).await?,
+        web_seeds: keys::web_seeds(&args.web_seed)?,
         engine: Arc::new(start_engine(config).await?),
         stop,
     });
@@ -127,7 +129,6 @@ fn refuse_unsupported(args: &Get) -> Result<(), Failure> {
         }
     }
     refuse_any(&[
-        (!args.web_seed.is_empty(), "-w", "leave it out: data come from peers alone"),
         (args.on_complete.is_some(), "--on-complete", "headwater get … && COMMAND"),
         (args.daemon, "--daemon", "leave it out: the download runs in this process"),
     ])

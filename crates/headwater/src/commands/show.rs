@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &Show) -> Result<Exit, Failure> {
         _ => source::load_local(&args.source)?,
     };
     match source {
-        Source::Torrent(metainfo) => show_torrent(&context.output, &args.source, &args.what, &metainfo),
+        Source::Torrent(metainfo, _) => show_torrent(&context.output, &args.source, &args.what, &metainfo),
         Source::Magnet(magnet) => show_magnet(&context.output, &args.what, &magnet),
     }
 }

@@ -5,6 +5,7 @@ mod meeting;
 mod poison;
 mod random;
 mod serving;
+mod web;
 mod wishes;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(super) fn setup(layout: Layout) -> Setup {
         config: Config::default(),
         our_id: OURS,
         private: false,
+        web_seeds: Vec::new(),
         seed: 1,
     }
 }

@@ -37,7 +37,7 @@ fn random_message(rng: &mut fastrand::Rng, world: &World) -> Message {
 
 fn random_event(rng: &mut fastrand::Rng, world: &World, commits: &mut Vec<PieceIndex>) -> Event {
     let peer = PeerKey(rng.u64(..12));
-    match rng.u32(..40) {
+    match rng.u32(..44) {
         0 | 1 => {
             let (at, id) = (addr(rng.u64(1..30)), PeerId([rng.u8(..20); 20]));
             Event::Connected { peer, at, incoming: rng.bool(), id, reserved: Reserved::ours() }
@@ -52,6 +52,11 @@ fn random_event(rng: &mut fastrand::Rng, world: &World, commits: &mut Vec<PieceI
         },
         7 => [Event::Pause, Event::Resume, Event::Resume, Event::SetSequential(true)][rng.usize(..4)].clone(),
         8 => Event::Tick,
+        40..=42 => Event::Fetched { fetch: FetchKey(rng.u64(..30)), data: vec![b'g'; BLOCK as usize].into() },
+        43 => {
+            let why = [FetchTrouble::Broken, FetchTrouble::Broken, FetchTrouble::Gone][rng.usize(..3)];
+            Event::FetchFailed { fetch: FetchKey(rng.u64(..30)), why }
+        }
         9..=12 if !commits.is_empty() => {
             let piece = commits.swap_remove(rng.usize(..commits.len()));
             let digests = vec![[rng.u8(..2); 20]; world.layout.block_count(piece) as usize];
@@ -76,6 +81,7 @@ fn nothing_that_peers_disks_and_users_do_makes_the_parts_disagree() {
         setup.seed = seed;
         setup.config.memory_budget = rng.u64(..8) * block;
         setup.config.max_peers = 8;
+        setup.web_seeds = vec![0, 1, 1];
         let mut world = World::new(setup);
         let mut commits = Vec::new();
         for _ in 0..1500 {

@@ -9,7 +9,7 @@ use engine::{Add, AddError, Halt, Phase, Priority, Select, Status, Torrent, What
 use metainfo::{Info, Metainfo, Outer, edit};
 use serde_json::json;
 
-use super::words::{gave_up, nobody, rates, waiting};
+use super::words::{gave_up, nobody, nothing_left, rates, waiting};
 use super::{Ended, Job, guard};
 use crate::commands::show::draw_list;
 use crate::commands::{halt_failure, keys};
@@ -40,16 +40,20 @@ pub(in crate::commands) async fn run(
         exit = stop.asked() => return Ok(Ended::Stopped(exit)),
     };
     let metadata_only = job.args.list || job.args.torrent_only;
-    let mut linked = None;
-    let (what, metainfo, tiers) = match source {
-        Source::Torrent(metainfo) if metadata_only => {
+    let (mut linked, mut server) = (None, None);
+    let (what, metainfo, outer) = match source {
+        Source::Torrent(metainfo, _) if metadata_only => {
             return hand_over(&job, &metainfo.info, metainfo.raw()).map(|()| Ended::Done);
         }
-        Source::Torrent(metainfo) => (What::Metainfo(Arc::clone(&metainfo)), Some(metainfo), Vec::new()),
+        Source::Torrent(metainfo, from) => {
+            server = from;
+            (What::Metainfo(Arc::clone(&metainfo)), Some(metainfo), Outer::default())
+        }
         Source::Magnet(magnet) => {
             linked.clone_from(&magnet.select);
             let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
-            (What::Magnet(magnet), None, tiers)
+            let outer = Outer { tiers, web_seeds: magnet.web_seeds.clone(), ..Outer::default() };
+            (What::Magnet(magnet), None, outer)
         }
     };
     let refusal = Arc::new(Mutex::new(None));
@@ -58,12 +62,13 @@ pub(in crate::commands) async fn run(
         .add(add(
             &job,
             what,
+            server,
             (!metadata_only).then(|| select(Arc::clone(&job), linked, Arc::clone(&refusal))),
         ))
         .await
         .map_err(|error| add_failure(&text, &error))?;
     began(&torrent);
-    let mut download = Download::new(&job, text, torrent, metainfo, tiers);
+    let mut download = Download::new(&job, text, torrent, metainfo, outer);
     let ended = download.follow(&mut stop, metadata_only).await;
     download.meter = None;
     download.torrent.stop().await;
@@ -75,8 +80,8 @@ pub(in crate::commands) async fn run(
     }
 }
 
-/// `select` is absent if the metadata alone are wanted.
-fn add(job: &Job, what: What, select: Option<Select>) -> Add {
+/// `server`: the local one that the torrent came from. `select` is absent if the metadata alone are wanted.
+fn add(job: &Job, what: What, server: Option<(String, u16)>, select: Option<Select>) -> Add {
     let args = &job.args;
     Add {
         rename: args.output.clone(),
@@ -84,6 +89,8 @@ fn add(job: &Job, what: What, select: Option<Select>) -> Add {
         sequential: args.sequential,
         allocate: args.allocate.into(),
         peers: job.peers.clone(),
+        web_seeds: job.web_seeds.clone(),
+        local_server: server,
         metadata_only: select.is_none(),
         select,
         ..Add::new(what, args.dir.clone())
@@ -138,8 +145,8 @@ struct Download<'a> {
     torrent: Torrent,
     /// Known from the start, unless the source is a link.
     metainfo: Option<Arc<Metainfo>>,
-    /// The trackers of a link.
-    tiers: Vec<Vec<String>>,
+    /// The trackers and web seeds of a link.
+    outer: Outer,
     meter: Option<Meter>,
     begun: Instant,
     /// When the last byte came, or something else was done than waiting.
@@ -156,7 +163,7 @@ impl<'a> Download<'a> {
         text: String,
         torrent: Torrent,
         metainfo: Option<Arc<Metainfo>>,
-        tiers: Vec<Vec<String>>,
+        outer: Outer,
     ) -> Self {
         let status = torrent.status();
         let now = Instant::now();
@@ -167,7 +174,7 @@ impl<'a> Download<'a> {
             received: status.downloaded,
             torrent,
             metainfo,
-            tiers,
+            outer,
             begun: now,
             moved: now,
             met_anybody: false,
@@ -235,8 +242,9 @@ impl<'a> Download<'a> {
             self.reported = Some(Instant::now());
             self.job.output.event(json!({
                 "event": "progress", "hash": status.hash.to_string(), "done": status.done, "total": status.total,
-                "down": status.rate_down, "up": status.rate_up, "uploaded": status.uploaded, "peers": status.peers,
-                "seeds": status.seeds, "eta": status.eta.map(|eta| eta.as_secs()),
+                "down": status.rate_down, "up": status.rate_up, "downloaded": status.downloaded, "uploaded": status.uploaded,
+                "peers": status.peers,
+                "seeds": status.seeds, "web_seeds": status.web_seeds, "from_web": status.from_web, "eta": status.eta.map(|eta| eta.as_secs()),
             }));
         }
     }
@@ -264,8 +272,13 @@ impl<'a> Download<'a> {
                 "--stall-timeout",
             ));
         }
+        let hopeless = !status.web.is_empty() && status.web.iter().all(|web| web.out);
+        if hopeless && status.peers == 0 && status.trackers.is_empty() && self.job.peers.is_empty() {
+            return Err(nothing_left(status));
+        }
         let unlimited = args.timeout.is_none() && args.stall_timeout.is_none();
-        let alone = !self.met_anybody || matches!(status.phase, Phase::Metadata);
+        let web_works = status.web.iter().any(|web| web.working);
+        let alone = !(self.met_anybody || web_works) || matches!(status.phase, Phase::Metadata);
         if unlimited && alone && self.moved.elapsed() >= PATIENCE {
             return Err(nobody(status, &self.job.peers, PATIENCE));
         }
@@ -278,7 +291,7 @@ impl<'a> Download<'a> {
         let path = self.path(status);
         job.output.event(json!({
             "event": "complete", "hash": status.hash.to_string(), "path": path.display().to_string(),
-            "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), "downloaded": status.downloaded,
         }));
         if job.output.events() {
             return Ok(());
@@ -363,7 +376,7 @@ impl<'a> Download<'a> {
     }
 
     fn enclose(&self, info: &Info) -> Vec<u8> {
-        edit::enclose(info, &Outer { tiers: self.tiers.clone(), ..Outer::default() })
+        edit::enclose(info, &self.outer)
     }
 }
 

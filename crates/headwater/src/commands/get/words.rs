@@ -6,6 +6,7 @@ use std::time::Duration;
 use engine::{Status, TrackerStatus};
 
 use crate::failure::{Exit, Failure};
+use crate::net::distrust_hint;
 use crate::units::{duration, part, plural, rate, size};
 
 /// A download: `2.54/4.10 GiB  ↓ 88.1 MiB/s ↑ 12.0 MiB/s  peers 31 (9 seeds)  eta 18s`.
@@ -28,7 +29,11 @@ pub(in crate::commands) fn uploads(status: &Status) -> String {
 
 fn peers(status: &Status) -> String {
     let seeds = if status.seeds == 1 { "1 seed".to_owned() } else { format!("{} seeds", status.seeds) };
-    format!("peers {} ({seeds})", status.peers)
+    let web = match status.web_seeds {
+        0 => String::new(),
+        count => format!(" + {}", plural(count.into(), "web seed")),
+    };
+    format!("peers {} ({seeds}){web}", status.peers)
 }
 
 fn connected(status: &Status) -> String {
@@ -53,13 +58,17 @@ pub(super) fn gave_up(what: &str, status: &Status, flag: &str) -> Failure {
     } else {
         tried(&status.trackers)
     });
+    let failure = with_web_seeds(failure, status);
     failure.hint(format!("what arrived is kept: run the same line again to go on, or with a longer {flag}"))
 }
 
 /// Nobody answered at all, of the trackers or of the `given` peers.
 pub(super) fn nobody(status: &Status, given: &[SocketAddr], waited: Duration) -> Failure {
     let what = format!("no peer answered for {} within {}", status.name, duration(waited));
-    let failure = Failure::new(Exit::Network, what).cause(tried(&status.trackers));
+    let failure = with_web_seeds(Failure::new(Exit::Network, what).cause(tried(&status.trackers)), status);
+    if let Some(hint) = certificate_hint(status) {
+        return failure.hint(hint);
+    }
     if given.is_empty() {
         return failure.hint("give a peer you know: --peer HOST:PORT; or wait longer: --timeout 10m");
     }
@@ -67,6 +76,42 @@ pub(super) fn nobody(status: &Status, given: &[SocketAddr], waited: Duration) ->
     failure
         .cause(format!("{} tried: {}", plural(given.len() as u64, "peer"), given.join(", ")))
         .hint("is it running there, and does it have this torrent? To wait longer: --timeout 10m")
+}
+
+/// Only web seeds were named, and none of them can be used.
+pub(super) fn nothing_left(status: &Status) -> Failure {
+    let what = format!("nobody is left to fetch {} from", status.name);
+    let failure = with_web_seeds(Failure::new(Exit::Network, what).cause(tried(&status.trackers)), status);
+    failure.hint(
+        certificate_hint(status)
+            .unwrap_or("name a server that has the files: -w URL; or a peer: --peer HOST:PORT"),
+    )
+}
+
+/// Names the web seeds as causes, if there are any.
+fn with_web_seeds(failure: Failure, status: &Status) -> Failure {
+    let each = status.web.iter().map(|web| {
+        let outcome = web.message.as_deref().unwrap_or("no reply");
+        format!("{} ({outcome})", web.url)
+    });
+    match status.web.len() as u64 {
+        0 => failure,
+        count => failure.cause(format!(
+            "{} tried: {}",
+            plural(count, "web seed"),
+            each.collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+/// What to do if a server was refused because of its certificate.
+fn certificate_hint(status: &Status) -> Option<&'static str> {
+    let said = status
+        .trackers
+        .iter()
+        .map(|tracker| &tracker.message)
+        .chain(status.web.iter().map(|web| &web.message));
+    said.flatten().find(|words| words.contains("the certificate of ")).map(|words| distrust_hint(words))
 }
 
 /// `2 trackers tried: tracker.example.org (connection refused), t2.example.net (no peers)`.
