@@ -1,15 +1,18 @@
 """A libtorrent peer for the interop runs: seeds or fetches one torrent, says `complete` and the payload bytes received, then stays until it is ended.
 
-Usage: libtorrent_peer.py TORRENT FOLDER ADDRESS PORT
+Usage: libtorrent_peer.py TORRENT FOLDER ADDRESS PORT UPLOAD_LIMIT
+
+The limit is in bytes a second; 0: none.
 """
 import sys
 
 import libtorrent as lt
 
-torrent, folder, address, port = sys.argv[1:]
+torrent, folder, address, port, upload = sys.argv[1:]
 session = lt.session({
     "listen_interfaces": f"{address}:{port}",
     "outgoing_interfaces": address,
+    "upload_rate_limit": int(upload),
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_incoming_utp": False, "enable_outgoing_utp": False,
     "allow_multiple_connections_per_ip": True,

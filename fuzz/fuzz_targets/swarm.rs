@@ -14,7 +14,8 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use metainfo::{BLOCK, Bitfield, BlockRef, FileIndex, Layout, PeerId, PieceIndex};
 use swarm::{
-    Action, Config, Digest, Endpoint, Event, FetchKey, FetchTrouble, PeerKey, Priority, Setup, Source, Swarm,
+    Action, Config, Digest, Endpoint, Event, FetchKey, FetchTrouble, PeerKey, Priority, Setup, Sizing,
+    Source, Swarm,
 };
 use wire::{ExtensionHandshake, Message, MetadataMessage, Request, Reserved};
 
@@ -48,6 +49,9 @@ enum Step {
     },
     Committed {
         outcome: Outcome,
+    },
+    Compared {
+        equal: bool,
     },
     Leave {
         peer: u8,
@@ -140,6 +144,7 @@ enum Said {
 struct Input {
     aligned: bool,
     have: u16,
+    sizing: bool,
     sequential: bool,
     private: bool,
     small_budget: bool,
@@ -159,6 +164,7 @@ struct World {
     serves: VecDeque<(PeerKey, BlockRef)>,
     commits: VecDeque<(PieceIndex, usize)>,
     fetches: BTreeMap<FetchKey, VecDeque<BlockRef>>,
+    compares: VecDeque<(PeerKey, BlockRef)>,
 }
 
 fuzz_target!(|input: Input| {
@@ -186,10 +192,14 @@ impl World {
         let layout = Arc::new(layout.expect("the layout is sound"));
         let mut have = Bitfield::none(layout.piece_count());
         (0..16).filter(|bit| input.have >> bit & 1 == 1).for_each(|piece| _ = have.set(piece));
+        if input.sizing {
+            have = Bitfield::all(layout.piece_count());
+        }
         let config = Config {
             max_peers: if input.few_peers { 3 } else { 50 },
             memory_budget: if input.small_budget { 1 } else { 1 << 20 },
             sequential: input.sequential,
+            sizing: input.sizing.then_some(Sizing { copies: 2, ..Sizing::default() }),
             listen_port: 6881,
             ..Config::default()
         };
@@ -214,6 +224,7 @@ impl World {
             serves: VecDeque::new(),
             commits: VecDeque::new(),
             fetches: BTreeMap::new(),
+            compares: VecDeque::new(),
         }
     }
 
@@ -243,6 +254,10 @@ impl World {
                 Event::Served { peer, block, bytes: if dropped { 0 } else { block.length() } }
             }
             Step::Committed { outcome } => self.committed(&outcome)?,
+            Step::Compared { equal } => {
+                let (peer, block) = self.compares.pop_front()?;
+                Event::Compared { peer, block, equal }
+            }
             Step::Leave { peer } => {
                 let peer = self.peer(peer)?;
                 self.gone(peer)
@@ -327,6 +342,10 @@ impl World {
                         .retain(|(to, which)| *to != peer || block.is_some_and(|block| block != *which));
                 }
                 Action::Commit { piece, blocks, .. } => self.commit(piece, &blocks),
+                Action::Compare { peer, block, data } => {
+                    assert_eq!(data.len(), block.length() as usize, "a proof that is not the block");
+                    self.compares.push_back((peer, block));
+                }
                 Action::HangUp { peer, .. } if self.peers.contains_key(&peer) => {
                     let gone = self.gone(peer);
                     self.swarm.handle(self.now, gone);
@@ -335,6 +354,7 @@ impl World {
                 Action::Fetch { fetch, blocks, .. } => _ = self.fetches.insert(fetch, blocks.into()),
                 Action::Unfetch(fetch) => _ = self.fetches.remove(&fetch),
                 Action::HangUp { .. }
+                | Action::Resized { .. }
                 | Action::Ban(_)
                 | Action::BanWebSeed(_)
                 | Action::Complete

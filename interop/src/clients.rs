@@ -35,6 +35,8 @@ pub(crate) struct Task<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) address: Ipv4Addr,
     pub(crate) seed: bool,
+    /// Bytes a second that it may send; Transmission knows no such limit here.
+    pub(crate) upload: Option<u64>,
 }
 
 /// A client at work on one torrent.
@@ -53,17 +55,17 @@ impl Client {
         world: &World,
         task: &Task<'_>,
     ) -> Result<Peer, Box<dyn std::error::Error>> {
-        let &Task { role, torrent, folder, address, seed } = task;
+        let &Task { role, torrent, folder, address, upload, .. } = task;
         let name = format!("{self:?}-{role}").to_lowercase();
         let state = world.folder(&format!("{name}-state"))?;
         let mut rpc = None;
         let mut command = match self {
-            Client::Headwater => headwater(setup, &state, torrent, folder, address, seed),
-            Client::Aria2 => aria2(torrent, folder, address, seed),
+            Client::Headwater => headwater(setup, &state, task),
+            Client::Aria2 => aria2(task),
             Client::Libtorrent => {
                 let mut command = Command::new(&setup.python);
                 command.arg(setup.scripts.join("libtorrent_peer.py")).args([torrent, folder]);
-                command.args([address.to_string(), PORT.to_string()]);
+                command.args([address.to_string(), PORT.to_string(), upload.unwrap_or(0).to_string()]);
                 command
             }
             Client::Transmission => {
@@ -90,35 +92,37 @@ impl Peer {
     /// Waits until the client says that it has everything (as a seed: that it seeds).
     pub(crate) fn complete(&mut self) -> Outcome {
         let (client, rpc) = (self.client, self.rpc.clone());
-        self.process.wait_until("complete", PATIENCE, |process| match client {
-            Client::Headwater => {
-                process.stdout().contains("Seeding ")
-                    || process.stdout().contains("Done:")
-                    || process.stderr().contains("Done:")
-            }
-            Client::Aria2 => {
-                process.stdout().contains("Download complete") || process.stdout().contains("SEED(")
-            }
-            Client::Libtorrent => process.stdout().contains("complete"),
-            Client::Transmission => rpc.as_deref().is_some_and(|rpc| {
-                let listing = remote(rpc).args(["-t", "all", "-i"]).output();
-                listing.is_ok_and(|o| {
-                    let text = String::from_utf8_lossy(&o.stdout).into_owned();
-                    text.contains("Percent Done: 100%") && !text.contains("State: Verifying")
-                })
-            }),
-        })
+        self.process
+            .wait_until("complete", PATIENCE, |process| says_complete(client, rpc.as_deref(), process))
+    }
+
+    /// Whether it says so.
+    pub(crate) fn is_complete(&self) -> bool {
+        says_complete(self.client, self.rpc.as_deref(), &self.process)
     }
 }
 
-fn headwater(
-    setup: &Setup,
-    state: &Path,
-    torrent: &Path,
-    folder: &Path,
-    address: Ipv4Addr,
-    seed: bool,
-) -> Command {
+fn says_complete(client: Client, rpc: Option<&str>, process: &Process) -> bool {
+    match client {
+        Client::Headwater => {
+            process.stdout().contains("Seeding ")
+                || process.stdout().contains("Done:")
+                || process.stderr().contains("Done:")
+        }
+        Client::Aria2 => process.stdout().contains("Download complete") || process.stdout().contains("SEED("),
+        Client::Libtorrent => process.stdout().contains("complete"),
+        Client::Transmission => rpc.is_some_and(|rpc| {
+            let listing = remote(rpc).args(["-t", "all", "-i"]).output();
+            listing.is_ok_and(|o| {
+                let text = String::from_utf8_lossy(&o.stdout).into_owned();
+                text.contains("Percent Done: 100%") && !text.contains("State: Verifying")
+            })
+        }),
+    }
+}
+
+fn headwater(setup: &Setup, state: &Path, task: &Task<'_>) -> Command {
+    let &Task { torrent, folder, address, seed, upload, .. } = task;
     let mut command = Command::new(&setup.headwater);
     command
         .arg("--state-dir")
@@ -131,10 +135,14 @@ fn headwater(
     if !seed {
         command.args(["--seed-time", "1h"]);
     }
+    if let Some(upload) = upload {
+        command.arg("--limit-upload").arg(upload.to_string());
+    }
     command
 }
 
-fn aria2(torrent: &Path, folder: &Path, address: Ipv4Addr, seed: bool) -> Command {
+fn aria2(task: &Task<'_>) -> Command {
+    let &Task { torrent, folder, address, seed, upload, .. } = task;
     let mut command = Command::new("aria2c");
     command
         .arg("--dir")
@@ -155,6 +163,9 @@ fn aria2(torrent: &Path, folder: &Path, address: Ipv4Addr, seed: bool) -> Comman
     ]);
     if seed {
         command.arg("--check-integrity=true");
+    }
+    if let Some(upload) = upload {
+        command.arg(format!("--max-upload-limit={upload}"));
     }
     command.arg(torrent);
     command

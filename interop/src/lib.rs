@@ -1,6 +1,6 @@
 //! Headwater beside the programs people already run: real processes, real sockets, real files.
 //!
-//! Run by `cargo xtask interop`, `crowd` and `crash`. Nothing here is linked into the product, and nothing is mocked:
+//! Run by `cargo xtask interop`, `crowd`, `origin` and `crash`. Nothing here is linked into the product, and nothing is mocked:
 //! a program that is missing is named and the run fails.
 
 mod acme;
@@ -10,6 +10,7 @@ mod creators;
 mod crowd;
 mod https;
 mod matrix;
+mod origin;
 mod publish;
 mod tls;
 mod watch;
@@ -64,6 +65,13 @@ pub fn publish(setup: &Setup, words: &[&str]) -> Outcome {
 /// `None` makes a file of 4 GiB + 1 byte.
 pub fn crowd(setup: &Setup, payload: Option<PathBuf>) -> Outcome {
     crowd::run(setup, payload)
+}
+
+/// A sizing origin among eight downloaders, beside a plain one; with a file of so many MiB.
+pub fn origin(setup: &Setup, mebibytes: u64) -> Outcome {
+    world::require(&["aria2c"])?;
+    world::require_path(&setup.python, "a virtual environment with the libtorrent wheel")?;
+    origin::run(setup, mebibytes)
 }
 
 /// `kill -9` in the middle of a download, then the same command again.

@@ -125,7 +125,11 @@ fn start(
     let folder = if seed { release.folder.clone() } else { world.folder(&format!("fetched-{client:?}"))? };
     // Transmission announces from whichever address the system picks, which is that of the tracker here.
     let address = if client == Client::Transmission { TRACKER } else { world.address() };
-    client.start(setup, world, &Task { role, torrent: &release.torrent, folder: &folder, address, seed })
+    client.start(
+        setup,
+        world,
+        &Task { role, torrent: &release.torrent, folder: &folder, address, seed, upload: None },
+    )
 }
 
 fn same(release: &Release, folder: &Path) -> Outcome {

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,25 +18,32 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// What the watched peers have, one set each.
 pub(crate) struct Watch {
+    over: Arc<AtomicBool>,
     have: Vec<Arc<Mutex<Bitfield>>>,
 }
 
 impl Watch {
     /// Watches the peers at these addresses from threads that end with their connections.
     pub(crate) fn start(peers: &[(Ipv4Addr, u16)], info_hash: InfoHash, pieces: u32) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
         let have = peers.iter().zip(0u8..).map(|(&at, number)| {
             let have = Arc::new(Mutex::new(Bitfield::none(pieces)));
-            let shared = Arc::clone(&have);
+            let (shared, over) = (Arc::clone(&have), Arc::clone(&over));
             thread::spawn(move || {
-                // A downloader may not listen yet, or may have hung up on us: it is dialled again until the run ends.
-                loop {
+                // A downloader may not listen yet, or may have hung up on us: it is dialled again until the watch is over.
+                while !over.load(Ordering::Relaxed) {
                     let _ = follow(at, info_hash, number, &shared);
                     thread::sleep(Duration::from_millis(200));
                 }
             });
             have
         });
-        Self { have: have.collect() }
+        Self { have: have.collect(), over }
+    }
+
+    /// How many pieces each of them has.
+    pub(crate) fn counts(&self) -> Vec<u32> {
+        self.have.iter().map(|have| have.lock().unwrap_or_else(PoisonError::into_inner).count()).collect()
     }
 
     /// How many pieces at least one of the watched peers has, and of how many.
@@ -49,6 +57,12 @@ impl Watch {
             }
         }
         union.map_or((0, 0), |union| (union.count(), union.len()))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 }
 

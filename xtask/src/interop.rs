@@ -1,8 +1,11 @@
-//! `cargo xtask interop|publish|crowd|crash`: Headwater as a whole beside other programs, in a network namespace.
+//! `cargo xtask interop|publish|crowd|origin|crash`: Headwater as a whole beside other programs, in a network namespace.
 
 use std::path::PathBuf;
 
 use crate::step::{Outcome, cargo, root};
+
+/// The file of `origin`, if nothing is said.
+const MEBIBYTES: u64 = 512;
 
 /// Builds the release binary (unless `HEADWATER_BINARY` names one), enters a namespace, and runs the named chore.
 pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
@@ -13,6 +16,7 @@ pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
         cargo(&["build", "--release", "--package", "headwater"])?;
         root.join("target/release/headwater")
     };
+    let mebibytes = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(MEBIBYTES);
     let others = root.join("target/interop");
     let setup = interop::Setup {
         headwater,
@@ -25,6 +29,7 @@ pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
         "crowd" => interop::crowd(&setup, arguments.first().map(PathBuf::from)),
         "crash" => interop::crash(&setup),
         "publish" => interop::publish(&setup, arguments),
+        "origin" => interop::origin(&setup, mebibytes),
         _ => interop::interop(&setup, arguments),
     });
     outcome.map_err(|error| format!("{chore}: {error}"))

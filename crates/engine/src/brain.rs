@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use swarm::{Action, Event, MetadataFetch, Swarm};
 
-use crate::status::Status;
+use crate::status::{OriginStatus, Status};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Brain {
     }
 
     /// Fills in what is known of the swarm.
-    pub(crate) fn describe(&self, status: &mut Status) {
+    pub(crate) fn describe(&self, time: Duration, status: &mut Status) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         match self {
             Self::Fetch(fetch) => {
@@ -69,6 +69,15 @@ impl Brain {
                 status.metadata = None;
                 status.eta = now.wanted_left.checked_div(now.rate_down).map(Duration::from_secs);
                 status.needed_by_others = swarm.needed_by_others();
+                status.origin = now.origin.map(|origin| OriginStatus {
+                    mode: origin.mode,
+                    age: time.saturating_sub(origin.since),
+                    reason: origin.reason.to_owned(),
+                    copies: origin.copies,
+                    downloaders: origin.downloaders,
+                    holders: origin.holders,
+                    completions: origin.completions,
+                });
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use metainfo::{Info, Magnet, Metainfo};
 use storage::Allocate;
-use swarm::Priority;
+use swarm::{Priority, Sizing};
 
 /// How an engine behaves, for all its torrents.
 #[derive(Clone, Debug)]
@@ -121,6 +121,8 @@ pub struct Add {
     pub rename: Option<String>,
     /// Only serve what is there: nothing is fetched or written.
     pub seed_only: bool,
+    /// An origin that gives each piece about once, and nothing while the crowd can do without it; `None`: it serves whoever asks.
+    pub sizing: Option<Sizing>,
     /// Hash all files again, whatever the resume data says.
     pub check: bool,
     /// Fetch pieces in order.
@@ -149,6 +151,7 @@ impl Add {
             folder,
             rename: None,
             seed_only: false,
+            sizing: None,
             check: false,
             sequential: false,
             allocate: Allocate::default(),

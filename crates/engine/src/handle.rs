@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Sequential(bool),
     Limits { download: Option<u64>, upload: Option<u64> },
     Peers(Vec<SocketAddr>),
+    Found(Vec<SocketAddr>),
     Pause,
     Resume,
     Stop,
@@ -83,6 +84,11 @@ impl Torrent {
     /// Addresses the user names.
     pub async fn add_peers(&self, peers: Vec<SocketAddr>) {
         self.send(Command::Peers(peers)).await;
+    }
+
+    /// Addresses that a tracker knows, told in another way than by an announce.
+    pub async fn found_peers(&self, peers: Vec<SocketAddr>) {
+        self.send(Command::Found(peers)).await;
     }
 
     /// Asks for nothing and serves nothing until [`Torrent::resume`]; connections stay.

@@ -51,9 +51,9 @@ pub use config::{Add, Config, Families, Listen, Select, What};
 pub use error::{AddError, FetchError, StartError};
 pub use handle::Torrent;
 pub use metainfo::{Info, InfoHash, InfoHashes, PeerId};
-pub use status::{Halt, Phase, Status, TrackerStatus, WebSeedStatus};
+pub use status::{Halt, OriginStatus, Phase, Status, TrackerStatus, WebSeedStatus};
 pub use storage::{Allocate, StorageError};
-pub use swarm::Priority;
+pub use swarm::{Completions, Mode, Priority, Sizing};
 
 use context::Context;
 

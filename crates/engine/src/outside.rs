@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use ::announce::{AnnounceError, AnnounceReply, TrackerKey};
 use bytes::Bytes;
-use metainfo::{InfoHash, PeerId, PieceIndex};
+use metainfo::{Bitfield, BlockRef, InfoHash, PeerId, PieceIndex};
 use storage::resume::Resume;
 use storage::{Commit, TorrentFiles};
 use swarm::{Action, Endpoint, Event, PeerKey};
@@ -116,6 +116,10 @@ impl Outside {
             Action::Serve { peer, block } => self.order(peer, Order::Serve(block)),
             Action::Unserve { peer, block } => self.order(peer, Order::Unserve(block)),
             Action::Commit { piece, blocks, digests } => self.commit(piece, blocks, digests),
+            Action::Compare { peer, block, data } => self.compare(peer, block, data),
+            Action::Resized { mode, reason } => {
+                tracing::info!(hash = %self.home.wire_hash, mode = mode.name(), reason, "the origin changes its mode");
+            }
             Action::HangUp { peer, why } => {
                 tracing::debug!(peer = peer.0, ?why, "hanging up");
                 self.hang_up(peer);
@@ -203,6 +207,34 @@ impl Outside {
             link.touched = true;
             self.touched.push(peer);
         }
+    }
+
+    /// Compares a proof with our own copy. If they differ ours is hashed before anybody is blamed.
+    fn compare(&self, peer: PeerKey, block: BlockRef, data: Bytes) {
+        let Some(files) = self.home.files.get().cloned() else { return };
+        let (disk, inbox) = (self.home.context.disk.clone(), self.home.inbox.clone());
+        let piece = block.piece();
+        // The torrent may have ended; then nobody asks.
+        let tell = move |event| _ = inbox.blocking_send(Input::Events(vec![event]));
+        self.home.context.disk.read(&files.clone(), piece, block.begin(), block.length(), move |ours| {
+            match ours {
+                Ok(ours) if ours == data => tell(Event::Compared { peer, block, equal: true }),
+                Ok(_) => {
+                    let mut suspect = Bitfield::none(files.info().layout().piece_count());
+                    suspect.set(piece.0);
+                    let (progress, cancel) = (Arc::default(), Arc::default());
+                    disk.check(&files, &suspect, progress, cancel, move |right| {
+                        let ours_is_right = right.is_ok_and(|right| right.get(piece.0));
+                        let blame = Event::Compared { peer, block, equal: false };
+                        tell(if ours_is_right { blame } else { Event::Lost { piece } });
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "reading a block");
+                    tell(Event::Lost { piece });
+                }
+            }
+        });
     }
 
     fn commit(&mut self, piece: PieceIndex, blocks: Vec<Bytes>, digests: bool) {

@@ -92,6 +92,7 @@ pub(crate) fn first_status(hash: InfoHash, name: Option<String>, add: &Add) -> S
         eta: None,
         metadata: None,
         needed_by_others: false,
+        origin: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::StorageError;
+use swarm::{Completions, Mode};
 
 /// A torrent at one moment. Bytes are payload bytes; padding is never counted.
 #[derive(Clone, Debug)]
@@ -55,6 +56,27 @@ pub struct Status {
     pub metadata: Option<(u64, u64)>,
     /// A connected peer lacks a piece that no other connected peer has.
     pub needed_by_others: bool,
+    /// How a sizing origin does; see [`Add::sizing`](crate::Add::sizing).
+    pub origin: Option<OriginStatus>,
+}
+
+/// A sizing origin at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginStatus {
+    /// How much it gives.
+    pub mode: Mode,
+    /// How long it has been doing so.
+    pub age: Duration,
+    /// Why, in words.
+    pub reason: String,
+    /// Copies of the rarest piece at connected peers that proved what they have.
+    pub copies: usize,
+    /// Connected peers that lack something and ask for it.
+    pub downloaders: usize,
+    /// Connected peers that have everything and proved it.
+    pub holders: usize,
+    /// Downloads that came to their end in this run.
+    pub completions: Completions,
 }
 
 /// What a torrent is doing.

@@ -321,6 +321,7 @@ impl Torrent {
             max_peers: context.config.max_peers,
             memory_budget: self.memory,
             sequential: self.add.sequential,
+            sizing: self.add.sizing,
             listen_port: context.port,
             client: context.config.client.clone(),
             ..swarm::Config::default()

@@ -4,9 +4,10 @@ mod world;
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use engine::{Add, Halt, Phase, Priority};
+use engine::{Add, Halt, Mode, Phase, Priority, Sizing, Status};
 use metainfo::{BLOCK, Builder, Format, Magnet, Metainfo, NewFile, PeerId, merkle};
 use sha1::{Digest, Sha1};
 use tempfile::tempdir;
@@ -189,6 +190,26 @@ async fn downloaders_trade_until_all_are_complete() {
         complete(torrent).await;
         assert!(same(&origin.path().join("film"), &target.path().join("film")));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_sees_that_a_download_is_right_and_falls_silent() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 4_000_000)], &[]);
+    let (a, b) = (engine(&origin.path().join("state")).await, engine(&target.path().join("state")).await);
+    let sizing = Some(Sizing { copies: 1, hold: Duration::from_secs(1) });
+    let mut giving = a.add(Add { sizing, ..seed(&metainfo, origin.path()) }).await.unwrap();
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    complete(&mut getting).await;
+    let is_silent = |status: &Status| {
+        status.origin.as_ref().is_some_and(|origin| {
+            origin.mode == Mode::Silent && origin.completions.verified_bytes == 4_000_000
+        })
+    };
+    let status = until(&mut giving, "silent", is_silent).await;
+    let origin = status.origin.clone().unwrap();
+    assert_eq!((origin.holders, origin.copies, origin.completions.claimed), (1, 1, 0));
+    assert_eq!(origin.reason, "1 copy held for 1 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,6 +73,22 @@ fn a_magnet_link_and_a_peer_are_enough() {
 }
 
 #[test]
+fn an_origin_tells_how_much_it_gives_and_why() {
+    let world = World::new();
+    world.write("film.bin", noise(SIZE));
+    let mut seed = world.start("seed film.bin --listen 127.0.0.1:0 --json --copies 1");
+    let event: serde_json::Value = serde_json::from_str(&seed.wait_for("\"seeding\"")).unwrap();
+    let (hash, peer) = (event["hash"].as_str().unwrap(), format!("127.0.0.1:{}", event["port"]));
+    let mode: serde_json::Value = serde_json::from_str(&seed.wait_for("\"mode\"")).unwrap();
+    assert_eq!((&mode["mode"], &mode["reason"]), (&"full".into(), &"nobody downloads".into()));
+    let get = world.start(&format!("get {hash} --peer {peer} -d copy --state-dir getter --seed-time 1m"));
+    let silent = seed.wait_for("\"silent\"");
+    assert!(silent.contains("1 copy held for 10 s"), "{silent}");
+    assert_eq!(world.read("copy/film.bin"), noise(SIZE));
+    drop(get);
+}
+
+#[test]
 fn events_tell_the_story_of_a_download() {
     let world = World::new();
     let (_origin, url) = publish(&world, "");

@@ -40,6 +40,9 @@ impl Watch {
 
     pub(crate) fn committed(&mut self, now: Duration, node: &mut Node, piece: PieceIndex, bytes: u64) {
         node.record.last_progress = Some(now);
+        let still = now.saturating_sub(node.record.moved);
+        node.record.longest_stall = node.record.longest_stall.max(still);
+        node.record.moved = now;
         node.record.committed += bytes;
         for culprit in node.record.suspects.remove(&piece.0).unwrap_or_default() {
             node.record.evidence.entry(culprit).or_default().insert(piece.0);
@@ -137,8 +140,8 @@ fn lives(node: &Node) -> u64 {
     u64::from(node.record.lives_lost + 1)
 }
 
-/// Payload received that was neither stored, nor bad, nor without room on the disk.
+/// Payload received that was neither stored, nor bad, nor without room on the disk, nor a proof.
 fn waste(node: &Node) -> u64 {
     let record = &node.record;
-    record.received.saturating_sub(record.committed + record.refused)
+    record.received.saturating_sub(record.committed + record.refused + record.proofs)
 }

@@ -11,6 +11,7 @@ mod invariants;
 mod link;
 mod log;
 mod node;
+pub mod origin;
 mod payload;
 mod perform;
 mod queue;
@@ -72,6 +73,10 @@ pub struct NodeReport {
     pub rejected: u32,
     /// How many pieces that were.
     pub spoilt_pieces: u32,
+    /// The longest time between two pieces stored, or between joining and the first.
+    pub longest_stall: Duration,
+    /// When it changed its mode as a sizing origin, to which, and what it had sent by then.
+    pub modes: Vec<(Duration, swarm::Mode, u64)>,
     /// The nodes it banned, by their place in the list; web servers are counted after the nodes.
     pub banned: Vec<usize>,
 }
@@ -130,7 +135,7 @@ fn failure_line(case: &str, seed: u64, what: &str) -> String {
     if case.is_empty() {
         format!("seed {seed}: {what}; rerun: cargo xtask sim {seed}")
     } else {
-        format!("case {case}, seed {seed}: {what}; rerun: cargo test --package sim --test cases")
+        format!("case {case}, seed {seed}: {what}; rerun: cargo test --package sim")
     }
 }
 
@@ -160,6 +165,8 @@ impl NodeReport {
             committed: record.committed,
             rejected: record.rejected,
             spoilt_pieces: record.spoilt.iter().map(|_| 1).sum(),
+            longest_stall: record.longest_stall,
+            modes: record.modes.clone(),
             banned: node.banned.iter().filter_map(|&ip| node::at_address(ip)).collect(),
         }
     }

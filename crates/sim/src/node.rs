@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metainfo::{Bitfield, PeerId};
-use swarm::{Action, Event, FetchKey, MetadataFetch, PeerKey, Swarm};
+use swarm::{Action, Event, FetchKey, MetadataFetch, Mode, PeerKey, Swarm};
 
 use crate::disk::Disk;
 use crate::script::Plan;
@@ -46,6 +46,9 @@ pub(crate) struct Record {
     pub(crate) joined: Option<Duration>,
     pub(crate) first_block: Option<Duration>,
     pub(crate) last_progress: Option<Duration>,
+    /// When it last joined or stored a piece, and the longest time between.
+    pub(crate) moved: Duration,
+    pub(crate) longest_stall: Duration,
     /// When its disk held all it wants.
     pub(crate) completed: Option<Duration>,
     /// Its swarm said so too, in this life.
@@ -57,6 +60,10 @@ pub(crate) struct Record {
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) committed: u64,
+    /// Bytes received as proofs of what others have.
+    pub(crate) proofs: u64,
+    /// How much it gave as a sizing origin, since when, and what it had sent by then.
+    pub(crate) modes: Vec<(Duration, Mode, u64)>,
     /// How often it left, and lost its unfinished pieces by that.
     pub(crate) lives_lost: u32,
     /// Pieces that did not match.

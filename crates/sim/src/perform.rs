@@ -24,6 +24,11 @@ impl World<'_> {
             Action::Serve { peer, block } => self.serve(index, peer, block),
             Action::Unserve { peer, block } => self.network.forget_blocks(peer, block),
             Action::Commit { piece, blocks, digests } => self.commit(index, piece, &blocks, digests),
+            Action::Compare { peer, block, data } => self.compare(index, peer, block, &data),
+            Action::Resized { mode, .. } => {
+                let record = &mut self.nodes[index].record;
+                record.modes.push((self.now, mode, record.sent));
+            }
             Action::HangUp { peer, why } => self.hang_up(index, peer, &why),
             Action::Ban(ip) => self.ban(index, ip),
             Action::Fetch { seed, fetch, blocks } => self.fetch(index, seed, fetch, &blocks),
@@ -118,6 +123,13 @@ impl World<'_> {
         let life = node.life;
         let at = self.now + MIN_COMMIT + self.rng.duration(1) / 50;
         self.queue.push(at, Happening::Stored { node: index, life, stored });
+    }
+
+    fn compare(&mut self, index: usize, peer: PeerKey, block: BlockRef, data: &Bytes) {
+        let good = |mark: Mark| !mark.spoilt && mark.id == disk::block_id(&self.script.layout, block);
+        let equal = data.len() == block.length() as usize && payload::read(data).is_some_and(good);
+        self.nodes[index].record.proofs += data.len() as u64;
+        self.tell_later(MIN_COMMIT, index, Event::Compared { peer, block, equal });
     }
 
     fn hang_up(&mut self, index: usize, peer: PeerKey, why: &HangUp) {

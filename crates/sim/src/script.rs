@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use metainfo::{BLOCK, Bitfield, Layout, PieceIndex};
-use swarm::Priority;
+use swarm::{Priority, Sizing};
 
 use crate::link::{Speed, time_for};
 use crate::web::Server;
@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) have: Bitfield,
     pub(crate) priorities: Vec<Priority>,
     pub(crate) sequential: bool,
+    /// It sizes itself, if it has everything.
+    pub(crate) sizing: Option<Sizing>,
     /// It begins with a magnet link.
     pub(crate) magnet: bool,
     /// It speaks no fast extension.
@@ -89,6 +91,7 @@ impl Plan {
             have: Bitfield::none(layout.piece_count()),
             priorities: Vec::new(),
             sequential: false,
+            sizing: None,
             magnet: false,
             plain: false,
             announces: true,

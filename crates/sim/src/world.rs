@@ -221,6 +221,7 @@ impl<'a> World<'a> {
         let node = &mut self.nodes[index];
         node.life += 1;
         node.record.joined.get_or_insert(self.now);
+        node.record.moved = self.now;
         node.record.evidence.clear();
         node.record.suspects.clear();
         let life = node.life;
@@ -416,7 +417,8 @@ impl<'a> World<'a> {
 }
 
 fn config(node: &Node) -> Config {
-    Config { sequential: node.plan.sequential, listen_port: PORT, ..Config::default() }
+    let (sequential, sizing) = (node.plan.sequential, node.plan.sizing);
+    Config { sequential, sizing, listen_port: PORT, ..Config::default() }
 }
 
 fn setup(script: &Script, index: usize, node: &Node, seed: u64) -> Setup {

@@ -5,6 +5,7 @@ use metainfo::{BlockRef, PieceIndex};
 use wire::{Fault, Message};
 
 use crate::event::{Endpoint, FetchKey, PeerKey, WebSeedKey};
+use crate::origin::Mode;
 
 /// Why the swarm ends a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,22 @@ pub enum Action {
         blocks: Vec<Bytes>,
         /// Whether `Committed` should carry digests of the blocks.
         digests: bool,
+    },
+    /// Compare a block that a peer gave as a proof with our own copy; ends in `Event::Compared`, or `Event::Lost` if ours is bad.
+    Compare {
+        /// Who gave it.
+        peer: PeerKey,
+        /// Which.
+        block: BlockRef,
+        /// What it gave: as many bytes as the block has.
+        data: Bytes,
+    },
+    /// A sizing origin gives more or less from here on; for the log.
+    Resized {
+        /// How much.
+        mode: Mode,
+        /// Why.
+        reason: String,
     },
     /// End a connection; `Event::Gone` follows.
     HangUp {

@@ -119,6 +119,11 @@ impl Blame {
         verdict
     }
 
+    /// Somebody was caught in a lie.
+    pub(crate) fn condemn(&mut self, liar: Person) {
+        self.banned.insert(liar);
+    }
+
     /// A good copy of a piece came. Who is to be banned for the bad ones.
     pub(crate) fn good(&mut self, piece: u32, digests: &[Digest]) -> Vec<Person> {
         let copies = self.forget(piece);

@@ -30,6 +30,13 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(15 * 60);
 /// Failed dials after which an address is forgotten, unless the user named it.
 const MAX_FAILURES: u32 = 8;
 
+/// How often a sizing origin dials an address, whatever came of it before: the copies there may be the ones it waits for.
+const INSISTENCE: Duration = Duration::from_secs(15);
+
+/// Wait before a peer is dialled again that hung up having everything: it takes us for one that has everything, too, until we greet
+/// it anew.
+const AFTER_COMPLETION: Duration = Duration::from_secs(2);
+
 /// Wait before a peer that left is dialled again.
 const AFTER_LEAVING: Duration = Duration::from_secs(20);
 
@@ -40,6 +47,8 @@ pub(crate) enum Ended {
     Left,
     /// It did not last, as with a failed dial.
     LeftSoon,
+    /// It has everything, and we want to see it again.
+    Holder,
     /// It broke a rule, or there was no place: not soon.
     Unwelcome,
     /// It has nothing for us and wants nothing, as long as we are complete.
@@ -73,6 +82,8 @@ pub(crate) struct Candidates {
     /// Those that wait, by time.
     waiting: BTreeSet<(Duration, u32, Endpoint)>,
     dialing: usize,
+    /// Every address is dialled again and again.
+    insists: bool,
     /// Dials allowed in the second that began then.
     budget: (Duration, u32),
 }
@@ -83,8 +94,14 @@ impl Candidates {
             known: BTreeMap::new(),
             waiting: BTreeSet::new(),
             dialing: 0,
+            insists: false,
             budget: (Duration::ZERO, DIALS_PER_SECOND),
         }
+    }
+
+    /// For a sizing origin, which wants to see every copy there is.
+    pub(crate) fn insistent() -> Self {
+        Self { insists: true, ..Self::new() }
     }
 
     /// Somebody says that there is a peer.
@@ -146,7 +163,7 @@ impl Candidates {
             return;
         }
         let base = if by_user { USER_BACK_OFF } else { BACK_OFF };
-        self.wait(now, at, back_off(base, failures), rng);
+        self.wait(now, at, self.pause(back_off(base, failures)), rng);
     }
 
     /// A peer is connected that can be dialled at `at`.
@@ -168,13 +185,15 @@ impl Candidates {
             known.failures = 0;
         }
         match why {
-            Ended::Left => self.wait(now, at, AFTER_LEAVING, rng),
-            Ended::LeftSoon => {
+            Ended::Left => self.wait(now, at, self.pause(AFTER_LEAVING), rng),
+            Ended::LeftSoon | Ended::Holder => {
                 let failures = self.known.get_mut(&at).map_or(0, |known| {
                     known.failures += 1;
                     known.failures
                 });
-                self.wait(now, at, back_off(AFTER_LEAVING, failures), rng);
+                let pause = self.pause(back_off(AFTER_LEAVING, failures));
+                let first = why == Ended::Holder && failures == 1;
+                self.wait(now, at, if first { AFTER_COMPLETION } else { pause }, rng);
             }
             Ended::Unwelcome => self.wait(now, at, MAX_BACK_OFF, rng),
             Ended::Useless => self.set(at, State::Useless),
@@ -220,6 +239,10 @@ impl Candidates {
     /// Addresses that wait for being dialled.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    fn pause(&self, usual: Duration) -> Duration {
+        if self.insists { INSISTENCE } else { usual }
     }
 
     fn wait(&mut self, now: Duration, at: Endpoint, base: Duration, rng: &mut fastrand::Rng) {

@@ -11,6 +11,9 @@ impl Swarm {
         self.pieces.check_invariants();
         self.picker.check_invariants();
         self.candidates.check_invariants();
+        if let Some(origin) = &self.origin {
+            origin.check_invariants();
+        }
         self.check_queue();
         self.check_requests();
         self.check_sums();
@@ -67,7 +70,8 @@ impl Swarm {
                 peer.has.get(piece) && self.picker.is_wanted(piece) && !self.pieces.have().get(piece)
             });
             assert_eq!(offers.count(), peer.offers as usize, "offers of {key:?}");
-            assert_eq!(peer.interesting, peer.offers > 0, "interest in {key:?}");
+            let wanted = self.origin.as_ref().is_some_and(|origin| origin.wants(*key));
+            assert_eq!(peer.interesting, peer.offers > 0 || wanted, "interest in {key:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use metainfo::{Bitfield, Layout, PeerId};
 
 use crate::event::Priority;
+use crate::origin::Sizing;
 
 /// The user's limits for one torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub struct Config {
     pub memory_budget: u64,
     /// Fetch pieces in order instead of rarest first.
     pub sequential: bool,
+    /// A swarm that begins complete gives each piece about once, and nothing while the crowd can do without it. `None`: it serves
+    /// whoever asks.
+    pub sizing: Option<Sizing>,
     /// Our listening port, told to peers; 0: we do not listen.
     pub listen_port: u16,
     /// Our name and version, told to peers.
@@ -33,6 +37,7 @@ impl Default for Config {
             upload_slots: None,
             memory_budget: 64 << 20,
             sequential: false,
+            sizing: None,
             listen_port: 0,
             client: String::from("Headwater"),
         }

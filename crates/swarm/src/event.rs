@@ -1,6 +1,6 @@
 //! What happens to a swarm: the only way in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use metainfo::{BlockRef, FileIndex, PeerId, PieceIndex};
@@ -146,6 +146,24 @@ pub enum Event {
         fetch: FetchKey,
         /// Why.
         why: FetchTrouble,
+    },
+    /// A peer's proof was compared with our own copy.
+    Compared {
+        /// Whose.
+        peer: PeerKey,
+        /// Which block.
+        block: BlockRef,
+        /// Whether all bytes are the same. Said only if our own copy is right.
+        equal: bool,
+    },
+    /// A peer told a tracker of ours that it begins to fetch.
+    Announced {
+        /// Which.
+        id: PeerId,
+        /// Where it is.
+        ip: IpAddr,
+        /// How many bytes it says that it lacks.
+        left: u64,
     },
     /// Addresses of peers.
     Found {

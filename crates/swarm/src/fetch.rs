@@ -50,6 +50,9 @@ const MAX_HELPED: usize = 8;
 impl Swarm {
     /// A block arrived.
     pub(crate) fn block(&mut self, key: PeerKey, index: u32, begin: u32, data: Bytes) -> Result<(), HangUp> {
+        if self.answered(key, index, begin, &data) {
+            return Ok(());
+        }
         let length = data.len() as u64;
         let grid = u32::try_from(data.len()).ok().and_then(|length| self.grid_block(index, begin, length));
         let data = match grid {
@@ -139,6 +142,7 @@ impl Swarm {
         let allowed = peer.allowed.clone();
         self.give_back(key, false, |ask| !allowed.contains(&ask.piece));
         self.share_pieces_of(key);
+        self.question_choked(key);
     }
 
     pub(crate) fn unchoked_by(&mut self, key: PeerKey) {
@@ -147,9 +151,13 @@ impl Swarm {
         peer.fruitless = 0;
         peer.idle = false;
         self.refill(key);
+        self.attend(key);
     }
 
     pub(crate) fn rejected_request(&mut self, key: PeerKey, request: Request) {
+        if self.refused(key, request) {
+            return;
+        }
         let Some(block) = self.grid_block(request.index, request.begin, request.length) else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.requests.reject(request.index, block.number()) == Answers::Asked {

@@ -53,6 +53,7 @@ impl Swarm {
             self.candidates.connected(home);
         }
         self.peers.insert(key, peer);
+        self.welcome(key);
         self.greet(key);
     }
 
@@ -107,7 +108,9 @@ impl Swarm {
         let Some(peer) = self.peers.get(&key) else { return };
         let (fast, extended) = (peer.fast, peer.extended);
         let have = self.pieces.have();
-        let ours = match (have.count(), fast) {
+        // A sizing origin tells a guest of pieces one by one.
+        let count = if self.origin.is_some() { 0 } else { have.count() };
+        let ours = match (count, fast) {
             (0, true) => Some(Message::HaveNone),
             (0, false) => None,
             (_, true) if have.is_full() => Some(Message::HaveAll),
@@ -119,7 +122,9 @@ impl Swarm {
         if extended {
             self.introduce(key);
         }
-        self.grant(key);
+        if self.origin.is_none() {
+            self.grant(key);
+        }
     }
 
     /// The extension handshake (BEP 10).
@@ -131,7 +136,7 @@ impl Swarm {
             client: Some(self.config.client.clone()),
             port: Some(self.config.listen_port).filter(|&port| port != 0),
             request_queue: u32::try_from(MAX_DEPTH).ok(),
-            upload_only: self.is_complete(),
+            upload_only: self.is_complete() && self.origin.is_none(),
             your_ip: Some(peer.ip()),
         };
         self.say(key, Message::ExtensionHandshake(Box::new(handshake)));
@@ -167,7 +172,10 @@ impl Swarm {
     /// The other side ended the connection, or the line broke.
     pub(crate) fn gone(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get(&key) else { return };
-        let ended = if self.check_use(key).is_err() {
+        let has_all = self.origin.is_some() && peer.is_seed();
+        let ended = if has_all {
+            Ended::Holder
+        } else if self.check_use(key).is_err() {
             Ended::Useless
         } else if self.now.saturating_sub(peer.since) < LASTING {
             Ended::LeftSoon
@@ -190,6 +198,7 @@ impl Swarm {
     fn depart(&mut self, key: PeerKey, why: Ended) -> bool {
         let Some(peer) = self.peers.remove(&key) else { return false };
         self.picker.remove_copies(&peer.has);
+        self.farewell(key, &peer);
         for ask in peer.requests.iter() {
             self.pieces.give_back(ask.piece, ask.number, key, false);
         }

@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     pub(crate) has: Has,
     /// When it last sent its pieces as a whole.
     pub(crate) bitfield_at: Option<Duration>,
+    /// The same, sent again too soon: it is looked at a little later.
+    pub(crate) unheard: Option<Bitfield>,
     /// How many of its pieces we want and do not have.
     pub(crate) offers: u32,
     pub(crate) upload_only: bool,
@@ -101,6 +103,7 @@ impl Peer {
             since: now,
             has: Has::Some(Bitfield::none(pieces)),
             bitfield_at: None,
+            unheard: None,
             offers: 0,
             upload_only: false,
             client: None,
@@ -136,6 +139,11 @@ impl Peer {
 
     pub(crate) fn is_seed(&self) -> bool {
         matches!(self.has, Has::All)
+    }
+
+    /// Whether it wants or waits for a block of ours.
+    pub(crate) fn is_curious(&self) -> bool {
+        self.interested || !self.queue.is_empty()
     }
 
     /// Whom a ban of this peer is for.

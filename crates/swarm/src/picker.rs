@@ -217,6 +217,11 @@ impl Picker {
         self.seeds + self.copies.iter().min().map_or(0, |&copies| usize::from(copies))
     }
 
+    /// Connected peers that have the piece.
+    pub(crate) fn claims(&self, piece: u32) -> usize {
+        self.seeds + self.copies.get(piece as usize).map_or(0, |&copies| usize::from(copies))
+    }
+
     pub(crate) fn seeds(&self) -> usize {
         self.seeds
     }

@@ -44,8 +44,7 @@ impl Swarm {
                 Ok(())
             }
             Message::Interested => {
-                peer.interested = true;
-                self.fill_slots();
+                self.wants_something(key);
                 Ok(())
             }
             Message::NotInterested => {
@@ -74,14 +73,27 @@ impl Swarm {
                 self.serve_metadata(key, &message);
                 Ok(())
             }
-            Message::KeepAlive | Message::HaveNone | Message::Port(_) | Message::Unknown { .. } => Ok(()),
+            Message::HaveNone => {
+                self.met(key);
+                Ok(())
+            }
+            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => Ok(()),
         }
+    }
+
+    fn wants_something(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.interested = true;
+        }
+        self.met(key);
+        self.fill_slots();
     }
 
     fn has(&mut self, key: PeerKey, index: u32) -> Result<(), HangUp> {
         if self.layout.piece(index).is_none() {
             return Err(HangUp::Breach("a `have` of a piece beyond the torrent"));
         }
+        self.met(key);
         self.learn(key, std::iter::once(index));
         self.check_use(key)
     }
@@ -89,24 +101,36 @@ impl Swarm {
     fn has_pieces(&mut self, key: PeerKey, pieces: &Bitfield) -> Result<(), HangUp> {
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
         if peer.bitfield_at.is_some_and(|at| self.now.saturating_sub(at) < BITFIELD_PAUSE) {
+            peer.unheard = Some(pieces.clone());
             return Ok(());
         }
         peer.bitfield_at = Some(self.now);
+        peer.unheard = None;
         if pieces.is_full() {
             self.is_seed(key);
         } else {
             self.learn(key, pieces.iter());
         }
+        self.met(key);
         self.check_use(key)
     }
 
+    /// Looks at the pieces that a peer sent too soon after others, if it is time.
+    pub(crate) fn hear_late(&mut self, key: PeerKey) -> Result<(), HangUp> {
+        let late = self.peers.get_mut(&key).and_then(|peer| peer.unheard.take());
+        late.map_or(Ok(()), |pieces| self.has_pieces(key, &pieces))
+    }
+
     /// The peer has these pieces, perhaps known already.
-    fn learn(&mut self, key: PeerKey, pieces: impl Iterator<Item = u32>) {
+    pub(crate) fn learn(&mut self, key: PeerKey, pieces: impl Iterator<Item = u32>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Has::Some(known) = &mut peer.has else { return };
         for piece in pieces.filter(|&piece| known.set(piece)) {
             self.picker.add_copy(piece);
             peer.offers += u32::from(self.picker.is_wanted(piece) && !self.pieces.have().get(piece));
+            if let Some(origin) = &mut self.origin {
+                origin.gained(self.now, key, piece, self.picker.claims(piece));
+            }
         }
         if known.is_full() {
             self.is_seed(key);
@@ -118,9 +142,10 @@ impl Swarm {
     fn is_seed(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         self.picker.remove_copies(&peer.has);
-        peer.has = Has::All;
+        let before = std::mem::replace(&mut peer.has, Has::All);
         peer.offers = self.wanted.missing;
         self.picker.add_copies(&peer.has);
+        self.completes(key, &before);
         self.has_more(key);
     }
 
@@ -131,12 +156,13 @@ impl Swarm {
         peer.idle = false;
         self.show_interest(key);
         self.refill(key);
+        self.attend(key);
     }
 
     /// Says whether we want something of the peer, if that changed.
     pub(crate) fn show_interest(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let interesting = peer.offers > 0;
+        let interesting = peer.offers > 0 || self.origin.as_ref().is_some_and(|origin| origin.wants(key));
         if interesting != peer.interesting {
             peer.interesting = interesting;
             self.say(key, if interesting { Message::Interested } else { Message::NotInterested });
@@ -147,7 +173,9 @@ impl Swarm {
     pub(crate) fn check_use(&self, key: PeerKey) -> Result<(), HangUp> {
         let Some(peer) = self.peers.get(&key) else { return Ok(()) };
         let satisfied = peer.is_seed() || (peer.upload_only && !peer.interested);
-        if self.is_complete() && satisfied { Err(HangUp::Useless) } else { Ok(()) }
+        // To a sizing origin a peer that has everything is a copy; and it may want to see that we are one.
+        let watched = self.origin.is_some() || (self.completed_at.is_some() && peer.is_curious());
+        if self.is_complete() && !watched && satisfied { Err(HangUp::Useless) } else { Ok(()) }
     }
 
     fn suggested(&mut self, key: PeerKey, index: u32) {

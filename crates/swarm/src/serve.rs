@@ -9,6 +9,7 @@ use wire::{METADATA_PIECE, Message, MetadataMessage, Request};
 
 use crate::choker::{Applicant, slots};
 use crate::fetch::request;
+use crate::origin::Origin;
 use crate::requests::MAX_DEPTH;
 use crate::swarm::{Run, Swarm};
 use crate::{Action, HangUp, PeerKey};
@@ -26,9 +27,11 @@ const METADATA_PER_SECOND: usize = 1 << 20;
 impl Swarm {
     /// A peer asks for a block.
     pub(crate) fn requested(&mut self, key: PeerKey, asked: Request) -> Result<(), HangUp> {
+        self.met(key);
         let block = self.layout.block(asked.index, asked.begin, asked.length);
+        let told = self.may_ask(key, asked.index);
+        let have = told && self.pieces.have().get(asked.index);
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
-        let have = self.pieces.have().get(asked.index);
         let granted = peer.granted.contains(&asked.index);
         let crossed = peer.choked_since != peer.since
             && self.now.saturating_sub(peer.choked_since) < CHOKE_GRACE
@@ -40,6 +43,7 @@ impl Swarm {
             return Ok(());
         }
         let excused = block.is_some()
+            && told
             && self.pieces.was_told(asked.index)
             && (served || crossed || self.run != Run::Going);
         if !excused {
@@ -77,6 +81,7 @@ impl Swarm {
         if queued && bytes == 0 {
             self.refuse(key, request(block));
         }
+        self.gave(key, block.piece().0, bytes);
     }
 
     /// Takes a block off a peer's queue; says whether it was there. It mostly is the first.
@@ -99,8 +104,10 @@ impl Swarm {
         }
     }
 
-    fn slots(&self) -> usize {
-        slots(self.config.upload_slots, self.up.rate(self.now))
+    /// How many peers are served at a time.
+    pub(crate) fn slots(&self) -> usize {
+        let silent = self.origin.as_ref().is_some_and(Origin::is_silent);
+        if silent { 0 } else { slots(self.config.upload_slots, self.up.rate(self.now)) }
     }
 
     /// Chooses anew whom to serve.
@@ -138,7 +145,7 @@ impl Swarm {
         }
     }
 
-    fn unchoke(&mut self, key: PeerKey) {
+    pub(crate) fn unchoke(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.choked = false;
         peer.choked_since = self.now;

@@ -5,8 +5,10 @@
 use metainfo::{Bitfield, PeerId};
 
 use crate::event::{Endpoint, PeerKey, WebSeedKey};
+use crate::origin::OriginStatus;
 use crate::peers::Has;
 use crate::swarm::{Run, Swarm};
+use crate::tend::COURTESY;
 
 /// A swarm at a glance.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,8 @@ pub struct Status<'a> {
     pub paused: bool,
     /// A write failed, and nothing is asked for until `Event::Resume`.
     pub halted: bool,
+    /// How much a sizing origin gives, and why.
+    pub origin: Option<OriginStatus<'a>>,
 }
 
 /// One connected peer, for display.
@@ -128,6 +132,7 @@ impl Swarm {
             complete: self.is_complete(),
             paused: self.run == Run::Paused,
             halted: self.run == Run::Halted,
+            origin: self.origin_status(),
         }
     }
 
@@ -167,9 +172,19 @@ impl Swarm {
         self.picker.rarest()
     }
 
-    /// Whether a connected peer that wants more lacks a piece that we have and no other connected peer has.
+    /// Whether we have just become complete and a peer that gave us something still wants to see a block of ours.
+    fn is_being_checked(&self) -> bool {
+        let fresh = self.completed_at.is_some_and(|at| self.now.saturating_sub(at) < COURTESY);
+        fresh && self.peers.values().any(|peer| peer.is_curious() && peer.down.total() > 0)
+    }
+
+    /// Whether a connected peer that wants more lacks a piece that we have and no other connected peer has, or one that fed us
+    /// wants to see that we are complete.
     pub fn needed_by_others(&self) -> bool {
         let anyone = self.peers.values().any(|peer| !peer.upload_only);
+        if self.is_being_checked() {
+            return true;
+        }
         anyone && self.picker.any_without_copies(self.pieces.have())
     }
 }

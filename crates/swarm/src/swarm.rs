@@ -14,6 +14,7 @@ use wire::Message;
 use crate::blame::Blame;
 use crate::candidates::Candidates;
 use crate::choker::Choker;
+use crate::origin::Origin;
 use crate::peers::Peers;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
@@ -51,10 +52,14 @@ pub struct Swarm {
     pub(crate) choker: Choker,
     pub(crate) candidates: Candidates,
     pub(crate) web: WebSeeds,
+    /// What a sizing origin knows of its guests.
+    pub(crate) origin: Option<Origin>,
     /// The user's wish for each file.
     pub(crate) priorities: Vec<Priority>,
     pub(crate) wanted: Wanted,
     pub(crate) run: Run,
+    /// When the last wanted piece came, for as long as somebody may want to see that we have it.
+    pub(crate) completed_at: Option<Duration>,
     pub(crate) down: Meter,
     pub(crate) up: Meter,
     pub(crate) wasted: u64,
@@ -81,6 +86,7 @@ impl Swarm {
         let count = setup.layout.piece_count();
         let max_peers = setup.config.max_peers.min(MAX_PEERS);
         let budget = setup.config.memory_budget;
+        let sizing = setup.config.sizing.filter(|_| setup.have.len() == count && setup.have.is_full());
         let mut swarm = Self {
             now,
             metadata: setup.metadata,
@@ -88,15 +94,17 @@ impl Swarm {
             private: setup.private,
             rng: fastrand::Rng::with_seed(setup.seed),
             peers: Peers::new(),
+            origin: sizing.map(|sizing| Origin::new(now, sizing, &setup.have)),
             pieces: Pieces::new(Arc::clone(&setup.layout), setup.have, budget),
             picker: Picker::new(count, setup.config.sequential),
             blame: Blame::default(),
             choker: Choker::new(now),
-            candidates: Candidates::new(),
+            candidates: if sizing.is_some() { Candidates::insistent() } else { Candidates::new() },
             web: WebSeeds::new(&setup.web_seeds),
             priorities: Vec::new(),
             wanted: Wanted::default(),
             run: Run::Going,
+            completed_at: None,
             down: Meter::default(),
             up: Meter::default(),
             wasted: 0,
@@ -135,6 +143,8 @@ impl Swarm {
             Event::Lost { piece } => self.lost(piece.0),
             Event::Fetched { fetch, data } => self.fetched(fetch, data),
             Event::FetchFailed { fetch, why } => self.fetch_failed(fetch, why),
+            Event::Compared { peer, block, equal } => self.compared(peer, block, equal),
+            Event::Announced { id, ip, left } => self.announced(id, ip, left),
             Event::Found { at, by } => self.found(&at, by),
             Event::Tick => {}
             Event::Pause => self.pause(),

@@ -24,6 +24,10 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// A peer that neither side wants anything of is left after this long.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// How long a peer that has everything, too, may want to see a block of ours once we are complete: an origin that counts copies asks
+/// for one at once, and some round trips are enough.
+pub(crate) const COURTESY: Duration = Duration::from_secs(1);
+
 /// An open piece that got no block for this long may be dropped if it keeps others from being begun.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -36,8 +40,13 @@ const WANT_PAUSE: Duration = Duration::from_secs(30);
 impl Swarm {
     pub(crate) fn tick(&mut self) {
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
+            if let Err(why) = self.hear_late(key) {
+                self.hang_up(key, why);
+            }
             self.tend(key);
         }
+        self.tend_guests();
+        self.end_courtesy();
         if self.choker.is_due(self.now) && self.run != Run::Paused {
             self.rechoke();
         }
@@ -59,7 +68,7 @@ impl Swarm {
         if now.saturating_sub(peer.heard) >= SILENCE {
             return self.hang_up(key, HangUp::Silent);
         }
-        if is_idle(peer, now) {
+        if is_idle(peer, now) && self.origin.is_none() {
             return self.hang_up(key, HangUp::Useless);
         }
         let rate = peer.down.rate(now);
@@ -79,6 +88,16 @@ impl Swarm {
                 excess -= usize::from(gives);
                 gives
             });
+        }
+    }
+
+    /// Those that might have wanted to see that we are complete have had their time.
+    fn end_courtesy(&mut self) {
+        if self.completed_at.is_some_and(|at| self.now.saturating_sub(at) >= COURTESY) {
+            self.completed_at = None;
+            if self.is_complete() {
+                self.leave_useless();
+            }
         }
     }
 

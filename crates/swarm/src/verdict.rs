@@ -21,9 +21,9 @@ impl Swarm {
         for peer in self.peers.values_mut().filter(|peer| peer.parole) {
             peer.parole = honest != Some(peer.person());
         }
-        let lacking: Vec<PeerKey> =
-            self.peers.iter().filter(|(_, peer)| !peer.has.get(piece)).map(|(&key, _)| key).collect();
-        for key in lacking {
+        // Those that have it are told too: an origin that gives each piece to one of us wants to see that it arrived (BEP 16).
+        let told = self.origin.is_none();
+        for key in self.peers.keys().copied().filter(|_| told).collect::<Vec<_>>() {
             self.say(key, Message::Have(piece));
         }
         self.stirred = true;
@@ -136,12 +136,13 @@ impl Swarm {
         }
         self.stop_fetching();
         self.act(Action::Complete);
+        self.completed_at = Some(self.now);
         // Not all pieces we got were announced to those who have them, so nobody can tell by them that we want no more (BEP 21).
         self.introduce_all();
         self.leave_useless();
     }
 
-    fn ban(&mut self, liars: &[Person]) {
+    pub(crate) fn ban(&mut self, liars: &[Person]) {
         for &liar in liars {
             let keys = self.peers.iter().filter(|(_, peer)| peer.person() == liar).map(|(&key, _)| key);
             for key in keys.collect::<Vec<_>>() {

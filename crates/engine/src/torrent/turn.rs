@@ -79,6 +79,8 @@ impl Torrent {
                 home.upload.set(tokio::time::Instant::now(), upload);
             }
             Command::Peers(at) => found(now, brain, at, Source::User),
+            Command::Found(at) => found(now, brain, at, Source::Tracker),
+            Command::Announced(id, ip, left) => brain.handle(now, Event::Announced { id, ip, left }),
             Command::Pause => brain.handle(now, Event::Pause),
             Command::Resume => {
                 self.halt = None;
@@ -133,6 +135,10 @@ impl Torrent {
                         if let Some(announcer) = &mut self.announcer {
                             announcer.handle(now, tracker::Event::WantPeers);
                         }
+                    }
+                    action @ Action::Resized { .. } => {
+                        self.publisher.touch();
+                        self.outside.perform(action);
                     }
                     action => self.outside.perform(action),
                 }
@@ -239,7 +245,7 @@ impl Torrent {
         if let Some(announcer) = &self.announcer {
             status.trackers = publish::trackers(now, announcer);
         }
-        brain.describe(&mut status);
+        brain.describe(now, &mut status);
         if let Brain::Swarm(swarm) = brain {
             status.web = self.outside.web.describe(swarm);
         }

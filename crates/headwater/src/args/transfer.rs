@@ -106,6 +106,7 @@ pub(crate) enum Allocate {
 #[command(after_long_help = "Examples:
   headwater seed dist.torrent
   headwater seed dist.torrent -d /srv/files --limit-upload 5MiB
+  headwater seed dist.torrent --copies 3     falls silent while three peers have everything
   headwater seed disk.img                    makes the torrent in memory and prints its magnet link")]
 pub(crate) struct Seed {
     /// Torrent files, or files and folders that have none yet
@@ -117,8 +118,11 @@ pub(crate) struct Seed {
     /// Folder that holds the data [default: here, else beside the torrent]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Upload each piece only once (not supported)
-    #[arg(long = "super", hide = true)]
+    /// Upload each piece about once, and nothing while K other copies of all of them are held; 0: serve whoever asks
+    #[arg(long, value_name = "K")]
+    pub(crate) copies: Option<usize>,
+    /// Upload each piece about once, however many copies there are
+    #[arg(long = "super", conflicts_with = "copies")]
     pub(crate) super_: bool,
     /// Stop when this many times the size has been uploaded
     #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]

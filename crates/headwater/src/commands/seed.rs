@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Add, AddError, Engine, Phase, Status, Torrent};
+use engine::{Add, AddError, Engine, Mode, Phase, Sizing, Status, Torrent};
 use metainfo::{Magnet, Metainfo};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use super::get::{reached, sources, uploads};
 use super::{Context, Place, create, halt_failure, locate, start_engine};
 use crate::args::{FormatArg, Net, Seed};
 use crate::failure::{Exit, Failure};
-use crate::net::{engine_config, refuse};
+use crate::net::engine_config;
 use crate::output::{BOLD, Meter, Output, clean};
 use crate::signals::Stop;
 use crate::source;
@@ -32,6 +32,8 @@ pub(super) struct Item {
     pub(super) place: Place,
     /// It was made for this run, so that nobody knows its link.
     pub(super) made: bool,
+    /// How it sizes its upload to what the others cannot do themselves; `None`: it serves whoever asks.
+    pub(super) sizing: Option<Sizing>,
 }
 
 /// When to stop by itself, and what to print.
@@ -44,15 +46,23 @@ struct Terms {
 
 /// Runs the command until a signal, or its terms, end it.
 pub(crate) async fn run(context: &Context, args: &Seed) -> Result<Exit, Failure> {
-    if args.super_ {
-        return Err(refuse("--super", "leave it out"));
-    }
     let config = engine_config(&args.net, &context.state, None, args.limit_upload)?;
     let sources = sources(&args.source, args.input.as_deref())?;
     let open = |text: &String| open_source(context, Path::new(text), args.dir.as_deref(), FormatArg::V1);
-    let items: Vec<Item> = sources.iter().map(open).collect::<Result<_, _>>()?;
+    let sizing = sizing(args);
+    let sized = |item| Item { sizing, ..item };
+    let items: Vec<Item> = sources.iter().map(|text| open(text).map(sized)).collect::<Result<_, _>>()?;
     let terms = Terms { ratio: args.ratio, time: args.time, magnet: args.magnet };
     serve(context, config, items, terms).await
+}
+
+/// How the flags want the upload sized.
+fn sizing(args: &Seed) -> Option<Sizing> {
+    match args.copies {
+        _ if args.super_ => Some(Sizing::SPREAD),
+        None | Some(0) => None,
+        Some(copies) => Some(Sizing { copies, ..Sizing::default() }),
+    }
 }
 
 /// Seeds one torrent whose data are at `path`, with the usual choices.
@@ -63,7 +73,7 @@ pub(super) async fn run_one(
 ) -> Result<Exit, Failure> {
     let config = engine_config(&Net::default(), &context.state, None, None)?;
     let place = locate(&metainfo.info, Some(path), None)?;
-    let item = Item { metainfo, place, made: false };
+    let item = Item { metainfo, place, made: false, sizing: None };
     serve(context, config, vec![item], Terms { ratio: None, time: None, magnet: false }).await
 }
 
@@ -79,14 +89,14 @@ pub(super) fn open_source(
     }
     if let Some(metainfo) = torrent_at(path)? {
         let place = locate(&metainfo.info, dir, Some(path))?;
-        return Ok(Item { metainfo, place, made: false });
+        return Ok(Item { metainfo, place, made: false, sizing: None });
     }
     let builder = create::make(context, path, format)?;
     let metainfo = source::parse(create::encode(&builder, path)?.into(), &path.display().to_string())?;
     context.state.keep_torrent(&metainfo.info.wire_hash().to_string(), metainfo.raw())?;
     let full = path.canonicalize().map_err(|error| Failure::io("open", path, &error))?;
     let folder = full.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-    Ok(Item { metainfo, place: Place { folder, rename: None }, made: true })
+    Ok(Item { metainfo, place: Place { folder, rename: None }, made: true, sizing: None })
 }
 
 /// The torrent in a file, if that is what it is: by its name it must be one, otherwise it may.
@@ -109,6 +119,7 @@ pub(super) async fn add(
     let add = Add {
         rename: item.place.rename.clone(),
         seed_only: true,
+        sizing: item.sizing,
         trackers,
         ..Add::new(Arc::clone(&item.metainfo), item.place.folder.clone())
     };
@@ -209,12 +220,14 @@ async fn seed(
     let mut meter = output.meter(item.metainfo.info.name());
     let size = item.metainfo.info.layout().content_length();
     let (begun, mut reported) = (Instant::now(), Instant::now());
+    let mut mode = None;
     loop {
         let status = torrent.status();
         if let Phase::Failed(halt) = &status.phase {
             return Err(halt_failure(&format!("cannot seed {} any longer", status.name), halt));
         }
         show(&output, &mut meter, &status, &mut reported);
+        show_mode(&output, &status, &mut mode);
         let over = terms.ratio.is_some_and(|ratio| reached(status.uploaded, size, ratio))
             || terms.time.is_some_and(|time| begun.elapsed() >= time);
         if over {
@@ -258,6 +271,25 @@ fn show(output: &Output, meter: &mut Meter, status: &Status, reported: &mut Inst
         output.event(json!({
             "event": "progress", "hash": status.hash.to_string(), "up": status.rate_up, "uploaded": status.uploaded,
             "peers": status.peers, "seeds": status.seeds,
+            "mode": status.origin.as_ref().map(|origin| origin.mode.name()),
+            "copies": status.origin.as_ref().map(|origin| origin.copies),
+            "reason": status.origin.as_ref().map(|origin| &origin.reason),
         }));
     }
+}
+
+/// Says when a sizing origin gives more or less than before, and why.
+fn show_mode(output: &Output, status: &Status, shown: &mut Option<Mode>) {
+    let Some(origin) = status.origin.as_ref().filter(|origin| *shown != Some(origin.mode)) else { return };
+    *shown = Some(origin.mode);
+    output.event(json!({
+        "event": "mode", "hash": status.hash.to_string(), "mode": origin.mode.name(), "copies": origin.copies,
+        "reason": origin.reason,
+    }));
+    let gives = match origin.mode {
+        Mode::Full => "gives everything",
+        Mode::Spread => "gives each piece once",
+        Mode::Silent => "gives nothing",
+    };
+    output.note(format_args!("{} {gives}: {}", clean(&status.name), origin.reason));
 }

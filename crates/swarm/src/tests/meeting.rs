@@ -208,6 +208,17 @@ fn a_peer_that_dialled_us_and_told_its_port_is_not_dialled() {
 }
 
 #[test]
+fn pieces_that_a_peer_sends_in_quick_succession_are_heard_all_the_same() {
+    let mut world = swarm! { pieces: 3, blocks_per_piece: 1 };
+    let peer = world.leech(&[0]);
+    world.say(peer, Message::Bitfield(Bytes::from_static(&[0b1100_0000])));
+    world.say(peer, Message::HaveAll);
+    assert_eq!(world.swarm.status().seeds, 0);
+    world.pass(2);
+    assert_eq!(world.swarm.status().seeds, 1);
+}
+
+#[test]
 fn the_rarest_piece_and_what_only_we_have_are_known() {
     let have = |pieces| {
         let mut have = Bitfield::none(pieces);

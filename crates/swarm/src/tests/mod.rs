@@ -2,6 +2,7 @@
 
 mod fetching;
 mod meeting;
+mod origin;
 mod poison;
 mod random;
 mod serving;

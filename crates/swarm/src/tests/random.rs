@@ -35,7 +35,12 @@ fn random_message(rng: &mut fastrand::Rng, world: &World) -> Message {
     }
 }
 
-fn random_event(rng: &mut fastrand::Rng, world: &World, commits: &mut Vec<PieceIndex>) -> Event {
+fn random_event(
+    rng: &mut fastrand::Rng,
+    world: &World,
+    commits: &mut Vec<PieceIndex>,
+    compares: &mut Vec<(PeerKey, BlockRef)>,
+) -> Event {
     let peer = PeerKey(rng.u64(..12));
     match rng.u32(..44) {
         0 | 1 => {
@@ -56,6 +61,10 @@ fn random_event(rng: &mut fastrand::Rng, world: &World, commits: &mut Vec<PieceI
         43 => {
             let why = [FetchTrouble::Broken, FetchTrouble::Broken, FetchTrouble::Gone][rng.usize(..3)];
             Event::FetchFailed { fetch: FetchKey(rng.u64(..30)), why }
+        }
+        13 if !compares.is_empty() => {
+            let (peer, block) = compares.swap_remove(rng.usize(..compares.len()));
+            Event::Compared { peer, block, equal: rng.u32(..4) > 0 }
         }
         9..=12 if !commits.is_empty() => {
             let piece = commits.swap_remove(rng.usize(..commits.len()));
@@ -82,11 +91,15 @@ fn nothing_that_peers_disks_and_users_do_makes_the_parts_disagree() {
         setup.config.memory_budget = rng.u64(..8) * block;
         setup.config.max_peers = 8;
         setup.web_seeds = vec![0, 1, 1];
+        if seed % 3 == 0 {
+            setup.have = Bitfield::all(setup.layout.piece_count());
+            setup.config.sizing = Some(Sizing { copies: 2, ..Sizing::default() });
+        }
         let mut world = World::new(setup);
-        let mut commits = Vec::new();
+        let (mut commits, mut compares) = (Vec::new(), Vec::new());
         for _ in 0..1500 {
             world.now += Duration::from_millis(rng.u64(..800));
-            let event = random_event(&mut rng, &world, &mut commits);
+            let event = random_event(&mut rng, &world, &mut commits, &mut compares);
             world.tell(event);
             if world.swarm.peers.len() > 4 && rng.bool() {
                 // Answer some of what was asked, so that pieces complete.
@@ -100,6 +113,16 @@ fn nothing_that_peers_disks_and_users_do_makes_the_parts_disagree() {
                     |action| if let Action::Commit { piece, .. } = action { Some(*piece) } else { None },
                 ),
             );
+            compares.extend(world.took(|action| match action {
+                Action::Compare { peer, block, .. } => Some((*peer, *block)),
+                _ => None,
+            }));
+            for (peer, block) in world.took(|action| match action {
+                Action::Serve { peer, block } => Some((*peer, *block)),
+                _ => None,
+            }) {
+                world.tell(Event::Served { peer, block, bytes: block.length() });
+            }
         }
     }
 }
@@ -111,7 +134,7 @@ fn the_same_seed_and_events_give_the_same_actions() {
         let mut world = swarm! { pieces: 12, blocks_per_piece: 3 };
         (0..800).for_each(|_| {
             world.now += Duration::from_millis(200);
-            let event = random_event(&mut rng, &world, &mut Vec::new());
+            let event = random_event(&mut rng, &world, &mut Vec::new(), &mut Vec::new());
             world.tell(event);
         });
         format!("{:?}", world.took(|action| Some(action.clone())))
