@@ -49,14 +49,21 @@ fn completes(setup: &Setup, client: Client) -> Outcome {
     let _tracker = tracker(setup, &world, &at.to_string(), &certificate)?;
     let (torrent, payload) = release(setup, &world, &at.to_string())?;
     let folder = world.folder("payload")?;
-    let origin =
-        Task { role: "origin", torrent: &torrent, folder: &folder, address: world.address(), seed: true };
+    let origin = Task {
+        role: "origin",
+        torrent: &torrent,
+        folder: &folder,
+        address: world.address(),
+        seed: true,
+        upload: None,
+    };
     let mut origin = Client::Headwater.start(setup, &world, &origin)?;
     origin.complete()?;
     let fetched = world.folder("fetched")?;
     // Transmission announces from whichever address the system picks, which is that of the tracker here.
     let address = if client == Client::Transmission { at } else { world.address() };
-    let leech = Task { role: "leech", torrent: &torrent, folder: &fetched, address, seed: false };
+    let leech =
+        Task { role: "leech", torrent: &torrent, folder: &fetched, address, seed: false, upload: None };
     let mut leech = client.start(setup, &world, &leech)?;
     leech.complete()?;
     let (want, got) = (fingerprint(&payload)?, fingerprint(&fetched.join("film.bin"))?);

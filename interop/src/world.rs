@@ -154,6 +154,12 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Asks it to end, as a service manager does, and waits for that.
+    pub(crate) fn terminate(&mut self) -> Outcome {
+        output(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()))?;
+        self.finish(Duration::from_secs(20))
+    }
+
     /// The status it ended with, if it has ended.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()

@@ -2,10 +2,11 @@
 //!
 //! Both machines look alike; this is the one `match` between them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use swarm::{Action, Event, MetadataFetch, Swarm};
+use swarm::{Action, Endpoint, Event, MetadataFetch, Swarm};
 
 use crate::status::{OriginStatus, Status};
 
@@ -77,8 +78,16 @@ impl Brain {
                     downloaders: origin.downloaders,
                     holders: origin.holders,
                     completions: origin.completions,
+                    connected: swarm.peers().filter_map(|peer| ip(peer.at)).collect(),
                 });
             }
         }
+    }
+}
+
+fn ip(at: Endpoint) -> Option<IpAddr> {
+    match at {
+        Endpoint::Tcp(at) => Some(at.ip().to_canonical()),
+        _ => None,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Anyone may hold one; dropping it changes nothing. The torrent belongs to its task.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use metainfo::{Info, InfoHash, InfoHashes, PeerId};
@@ -19,6 +19,7 @@ pub(crate) enum Command {
     Limits { download: Option<u64>, upload: Option<u64> },
     Peers(Vec<SocketAddr>),
     Found(Vec<SocketAddr>),
+    Announced(PeerId, IpAddr, u64),
     Pause,
     Resume,
     Stop,
@@ -89,6 +90,11 @@ impl Torrent {
     /// Addresses that a tracker knows, told in another way than by an announce.
     pub async fn found_peers(&self, peers: Vec<SocketAddr>) {
         self.send(Command::Found(peers)).await;
+    }
+
+    /// A peer told a tracker of ours that it begins to fetch so many bytes: a sizing origin counts downloads by that.
+    pub async fn announced(&self, id: PeerId, ip: IpAddr, left: u64) {
+        self.send(Command::Announced(id, ip, left)).await;
     }
 
     /// Asks for nothing and serves nothing until [`Torrent::resume`]; connections stay.

@@ -2,6 +2,7 @@
 //!
 //! Made by the torrent task, read by anyone; never changed in place.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct OriginStatus {
     pub holders: usize,
     /// Downloads that came to their end in this run.
     pub completions: Completions,
+    /// Where its connected peers are.
+    pub connected: Vec<IpAddr>,
 }
 
 /// What a torrent is doing.

@@ -38,6 +38,7 @@ use crate::units;
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// What every command gets besides its own flags.
+#[derive(Clone)]
 pub(crate) struct Context {
     /// Where it prints.
     pub(crate) output: Output,
@@ -109,6 +110,7 @@ async fn start_engine(config: Config) -> Result<Engine, Failure> {
 }
 
 /// Where a torrent's data lie: the folder around them, and their name if it is not the torrent's own.
+#[derive(Clone, Debug)]
 struct Place {
     folder: PathBuf,
     rename: Option<String>,

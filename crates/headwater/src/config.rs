@@ -34,10 +34,15 @@ impl StateDir {
         &self.0
     }
 
+    /// Where a torrent is kept.
+    pub(crate) fn torrent_path(&self, hash: &str) -> PathBuf {
+        self.0.join("torrents").join(format!("{hash}.torrent"))
+    }
+
     /// Keeps a torrent under its hash and says where.
     pub(crate) fn keep_torrent(&self, hash: &str, bytes: &[u8]) -> Result<PathBuf, Failure> {
         let folder = self.0.join("torrents");
-        let path = folder.join(format!("{hash}.torrent"));
+        let path = self.torrent_path(hash);
         std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
         replace_file(&path, bytes)?;
         Ok(path)

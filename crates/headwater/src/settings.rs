@@ -41,6 +41,15 @@ pub(crate) const KEYS: &[Key] = &[
     Key { name: "limits.up", flag: "limit_upload", commands: NET, read: rate },
     Key { name: "seeding.ratio", flag: "ratio", commands: &["open"], read: ratio },
     Key { name: "seeding.time", flag: "time", commands: &["open"], read: time },
+    Key { name: "publish.url", flag: "url", commands: &["publish"], read: text },
+    Key { name: "publish.http", flag: "http", commands: &["publish"], read: text },
+    Key { name: "publish.https", flag: "https", commands: &["publish"], read: text },
+    Key { name: "publish.title", flag: "title", commands: &["publish"], read: text },
+    Key { name: "publish.intro", flag: "intro", commands: &["publish"], read: text },
+    Key { name: "publish.theme", flag: "theme", commands: &["publish"], read: text },
+    Key { name: "publish.copies", flag: "copies", commands: &["publish"], read: count },
+    Key { name: "publish.price_per_gb", flag: "price_per_gb", commands: &["publish"], read: text },
+    Key { name: "publish.trust_proxy", flag: "trust_proxy", commands: &["publish"], read: text },
     Key { name: "open.page", flag: "page", commands: &["open"], read: page },
     Key { name: "open.notify", flag: "notify", commands: &["open"], read: notify },
 ];
@@ -207,6 +216,10 @@ fn number(text: &str) -> Result<Option<String>, String> {
         Ok(number) if number > 0 => Ok(Some(text.to_owned())),
         _ => Err(format!("`{text}` is not a number from 1 to 65535")),
     }
+}
+
+fn count(text: &str) -> Result<Option<String>, String> {
+    text.parse::<u32>().map(|_| Some(text.to_owned())).map_err(|_| format!("`{text}` is not a number"))
 }
 
 fn switch(text: &str) -> Result<Option<String>, String> {

@@ -135,7 +135,7 @@ fn mistakes_are_answered_with_what_helps() {
         ("get x.torrent -o -", 2, "download to a file"),
         ("track --udp 127.0.0.1:0", 2, "--udp is not supported"),
         ("publish dist --http 192.0.2.1:0", 1, "no address of this machine"),
-        ("publish dist --https :443", 2, "--https is not supported"),
+        ("publish dist --https :443", 2, "--https needs a certificate"),
     ] {
         let told = stderr(&world.run(line).code(code));
         assert!(told.contains(words), "{line}: {told}");

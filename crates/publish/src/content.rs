@@ -13,8 +13,9 @@ use http::HeaderMap;
 
 /// Says what is at a path.
 pub trait Content: Send + Sync + 'static {
-    /// What is at `path`: percent-decoded, with its leading slash, without the query. `None`: 404.
-    fn find(&self, path: &str) -> Option<Found>;
+    /// What is at `path` for who asks `from` there. The path is percent-decoded, with its leading slash, without the query.
+    /// `None`: 404.
+    fn find(&self, path: &str, from: IpAddr) -> Option<Found>;
 }
 
 /// What is at a path.
@@ -94,7 +95,7 @@ pub struct TrackerRequest<'a> {
     pub path: &'a str,
     /// The query, without its question mark.
     pub query: &'a str,
-    /// Who asks.
+    /// Who connected: the asker, or a proxy that names it in the headers.
     pub from: IpAddr,
     /// The address of ours at which the asker's connection arrived.
     pub reached: IpAddr,

@@ -276,6 +276,14 @@ impl Books {
         out
     }
 
+    /// What a release is called in metrics: its name, and the start of its hash where two have the same.
+    pub fn label(&self, hash: InfoHash) -> String {
+        let Some(book) = self.0.get(&hash) else { return String::new() };
+        let twin = self.0.iter().any(|(&other, twin)| other != hash && twin.name == book.name);
+        let suffix = if twin { format!("-{}", &book.hash[..8]) } else { String::new() };
+        label(&(book.name.clone() + &suffix))
+    }
+
     /// The receipt's part of `/metrics`, in Prometheus' text format.
     pub fn metrics(&self) -> String {
         let mut out = String::new();
@@ -285,14 +293,11 @@ impl Books {
                 out,
                 "# HELP headwater_publish_{name}_total {help}\n# TYPE headwater_publish_{name}_total counter"
             );
-            for book in self.0.values() {
+            for (&hash, book) in &self.0 {
+                let release = self.label(hash);
                 for (via, value) in values(&book.total()) {
                     let via = if via.is_empty() { String::new() } else { format!(",via=\"{via}\"") };
-                    _ = writeln!(
-                        out,
-                        "headwater_publish_{name}_total{{release=\"{}\"{via}}} {value}",
-                        label(&book.name)
-                    );
+                    _ = writeln!(out, "headwater_publish_{name}_total{{release=\"{release}\"{via}}} {value}");
                 }
             }
         };

@@ -32,7 +32,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -177,13 +176,6 @@ pub async fn serve(
     drop(listeners);
     server.stop();
     room.empty(STOP_TIME).await;
-}
-
-/// Raises the soft limit of open files to the hard one; gives back what it is then. `None`: there is none.
-pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
-    Ok(limit.maximum)
 }
 
 /// The next connection on any listener, asked in turn from number `first` on, and that listener's number.

@@ -4,6 +4,7 @@
 //! stand is asked of whoever runs the swarms, and so is whether the web seed may give.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::page::Settings;
 use crate::shelf::{Item, Shelf, page, stock};
 use crate::theme::{Theme, ThemeError};
 
-/// Whether the web seed of a torrent gives at this moment; `Some`: not now, ask again after this time.
-pub type Gate = dyn Fn(InfoHash) -> Option<Duration> + Send + Sync;
+/// Whether the web seed of a torrent gives to who asks at this moment; `Some`: not now, ask again after this time.
+pub type Gate = dyn Fn(InfoHash, IpAddr) -> Option<Duration> + Send + Sync;
 
 /// The site.
 pub struct Site {
@@ -81,7 +82,7 @@ impl Shown {
 }
 
 impl Content for Site {
-    fn find(&self, path: &str) -> Option<Found> {
+    fn find(&self, path: &str, from: IpAddr) -> Option<Found> {
         let shown = self.shown();
         if path == "/live.json" {
             return Some(Found::Page(self.standings(&shown.catalogue)));
@@ -89,7 +90,7 @@ impl Content for Site {
         Some(match shown.shelf.get(path)?.clone() {
             Item::Page(page) => Found::Page(page),
             Item::File(file) => Found::File(file),
-            Item::Seed(hash, file) => (self.gate)(hash).map_or(Found::File(file), Found::Later),
+            Item::Seed(hash, file) => (self.gate)(hash, from).map_or(Found::File(file), Found::Later),
             Item::Moved(to) => Found::Moved(to),
         })
     }

@@ -6,6 +6,9 @@ use crate::content::{FileBody, Part};
 use crate::live::Saved;
 use crate::testing::{BASE, Sample, catalogue};
 
+/// Whoever asks.
+const ANYBODY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 /// Stands for the swarms: every release has two seeders.
 struct Crowd;
 
@@ -21,7 +24,7 @@ fn settings(base: &str) -> Settings {
 }
 
 fn site_at(base: &str, catalogue: Catalogue) -> Site {
-    Site::new(settings(base), Theme::default(), catalogue, Arc::new(Crowd), Box::new(|_| None)).unwrap()
+    Site::new(settings(base), Theme::default(), catalogue, Arc::new(Crowd), Box::new(|_, _| None)).unwrap()
 }
 
 fn site(home: &Path, samples: &[Sample]) -> Site {
@@ -29,14 +32,14 @@ fn site(home: &Path, samples: &[Sample]) -> Site {
 }
 
 fn page_at(site: &Site, path: &str) -> Page {
-    match site.find(path) {
+    match site.find(path, ANYBODY) {
         Some(Found::Page(page)) => page,
         other => panic!("{path}: {other:?}"),
     }
 }
 
 fn file_at(site: &Site, path: &str) -> FileBody {
-    match site.find(path) {
+    match site.find(path, ANYBODY) {
         Some(Found::File(file)) => file,
         other => panic!("{path}: {other:?}"),
     }
@@ -47,7 +50,7 @@ fn text_at(site: &Site, path: &str) -> String {
 }
 
 fn moved(site: &Site, path: &str) -> String {
-    match site.find(path) {
+    match site.find(path, ANYBODY) {
         Some(Found::Moved(to)) => to,
         other => panic!("{path}: {other:?}"),
     }
@@ -84,10 +87,10 @@ fn the_only_release_has_the_front_page() {
 fn what_is_withdrawn_is_gone_at_once() {
     let home = tempfile::tempdir().unwrap();
     let site = site(home.path(), &two());
-    assert!(site.find("/files/one.iso/one.iso").is_some());
+    assert!(site.find("/files/one.iso/one.iso", ANYBODY).is_some());
     site.replace(Catalogue::default()).unwrap();
     for path in ["/files/one.iso/one.iso", "/one.iso.torrent", "/one.iso/"] {
-        assert!(site.find(path).is_none(), "{path}");
+        assert!(site.find(path, ANYBODY).is_none(), "{path}");
     }
     assert!(text_at(&site, "/").contains("Nothing is published"));
 }
@@ -119,7 +122,7 @@ fn padding_answers_zeros_and_empty_files_nothing() {
     let zeros = file_at(&site, &format!("/seed/{}/{padding}", release.hash()));
     assert!(matches!(&*zeros.parts, [Part::Zeros(25_536)]));
     assert!(file_at(&site, "/files/set/set/z").parts.is_empty());
-    assert!(site.find(&format!("/files/set/{padding}")).is_none());
+    assert!(site.find(&format!("/files/set/{padding}"), ANYBODY).is_none());
 }
 
 #[test]
@@ -128,13 +131,13 @@ fn a_closed_gate_holds_the_web_seed_back_and_not_the_plain_link() {
     let open = Arc::new(AtomicBool::new(false));
     let gate = {
         let open = Arc::clone(&open);
-        move |_| (!open.load(Ordering::Relaxed)).then_some(Duration::from_secs(30))
+        move |_, _| (!open.load(Ordering::Relaxed)).then_some(Duration::from_secs(30))
     };
     let releases = catalogue(home.path(), &two());
     let path = format!("/seed/{}/one.iso", releases.releases()[0].hash());
     let site =
         Site::new(settings(BASE), Theme::default(), releases, Arc::new(Crowd), Box::new(gate)).unwrap();
-    assert!(matches!(site.find(&path), Some(Found::Later(retry)) if retry.as_secs() == 30));
+    assert!(matches!(site.find(&path, ANYBODY), Some(Found::Later(retry)) if retry.as_secs() == 30));
     file_at(&site, "/files/one.iso/one.iso");
     open.store(true, Ordering::Relaxed);
     file_at(&site, &path);
@@ -152,7 +155,7 @@ fn no_path_leads_out_of_the_catalogue() {
         "",
         "/seed/x",
     ] {
-        assert!(site.find(path).is_none(), "{path}");
+        assert!(site.find(path, ANYBODY).is_none(), "{path}");
     }
 }
 

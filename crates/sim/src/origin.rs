@@ -151,6 +151,7 @@ fn script(seed: u64, sizing: Option<Sizing>) -> Script {
         }
     }
     let mut script = Script {
+        servers: Vec::new(),
         seed,
         layout: Arc::new(layout),
         metadata: Bytes::from(vec![b'm'; 40_000]),

@@ -168,6 +168,11 @@ impl Plan {
         &self.skipped
     }
 
+    /// Where each file of the torrent lies, in the torrent's order, and how it was when the plan was made.
+    pub fn sources(&self) -> impl Iterator<Item = (&Path, Stamp)> {
+        self.sources.iter().map(|source| (source.path.as_path(), source.stamp))
+    }
+
     /// Reads and hashes everything once. `progress` grows by the bytes hashed; setting `cancel` ends it soon.
     pub fn hash(
         mut self,

@@ -48,7 +48,8 @@ pub(super) fn from_nginx(setup: &Setup) -> Outcome {
 /// Follows every link of a page to the file.
 fn follow(setup: &Setup, world: &mut World, url: &str, page: &str, payload: &Path) -> Outcome {
     let link = |mark: &str| attribute(page, mark, "href").map(|href| absolute(url, &href));
-    let (torrent_url, plain, magnet) = (link("id=\"download\"")?, link("direct")?, link("magnet")?);
+    let (torrent_url, plain, magnet) =
+        (link("class=\"download\"")?, link("\" download")?, link("href=\"magnet:")?);
     let head = output(Command::new("curl").args(["--silent", "--show-error", "--head", &torrent_url]))?;
     if !head.to_lowercase().contains("content-type: application/x-bittorrent") {
         return Err(format!("the torrent's head is {head}").into());
@@ -63,20 +64,21 @@ fn follow(setup: &Setup, world: &mut World, url: &str, page: &str, payload: &Pat
             .arg(&fetched)
             .arg(&plain),
     )?;
-    same(&want, &only_file(&fetched)?, "wget")?;
+    same(&want, &named(&fetched, payload)?, "wget")?;
     for (name, source) in [("get-torrent", &torrent_url), ("get-magnet", &magnet)] {
         let address = world.address();
         let mut process = get(setup, world, name, address, source, &[])?;
         process.wait_until("complete", PATIENCE, complete)?;
-        same(&want, &only_file(&world.path(name))?, name)?;
+        same(&want, &named(&world.path(name), payload)?, name)?;
     }
     for client in [Client::Transmission, Client::Aria2] {
         let folder = world.folder(&format!("{client:?}"))?;
         // Transmission announces from whichever address the system picks, which is that of the tracker here.
         let address = if client == Client::Transmission { world.first_address() } else { world.address() };
-        let task = Task { role: "page", torrent: &torrent, folder: &folder, address, seed: false };
+        let task =
+            Task { role: "page", torrent: &torrent, folder: &folder, address, seed: false, upload: None };
         client.start(setup, world, &task)?.complete()?;
-        same(&want, &only_file(&folder)?, &format!("{client:?}"))?;
+        same(&want, &named(&folder, payload)?, &format!("{client:?}"))?;
     }
     Ok(())
 }
@@ -93,12 +95,9 @@ fn same(want: &str, path: &Path, by: &str) -> Outcome {
     if got == want { Ok(()) } else { Err(format!("{by} got SHA-256 {got} instead of {want}").into()) }
 }
 
-fn only_file(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let files = crate::world::files_below(folder)?;
-    match &files[..] {
-        [file] => Ok(file.clone()),
-        _ => Err(format!("{} holds {files:?}", folder.display()).into()),
-    }
+/// The fetched copy of the payload.
+fn named(folder: &Path, payload: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    Ok(folder.join(payload.file_name().ok_or("the payload has no name")?))
 }
 
 /// A tracker, an origin, and nginx over the export: three processes that know nothing of each other.

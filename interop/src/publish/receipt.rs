@@ -52,7 +52,7 @@ pub(super) fn run(setup: &Setup) -> Outcome {
     drop(liars);
     let clients = clients(&ours, &theirs)?;
     compare(&receipt, clients)?;
-    site.process.kill();
+    site.process.terminate()?;
     let site = publish(setup, &world, at, &payload, &[])?;
     let again = total(&site)?;
     for key in ["delivered", "verified", "claimed"] {
@@ -119,6 +119,7 @@ fn libtorrent(
     let (folder, address): (_, Ipv4Addr) = (world.folder(&name)?, world.address());
     let mut command = Command::new(&setup.python);
     command.arg(setup.scripts.join("libtorrent_peer.py")).arg(torrent).arg(folder);
-    command.args([address.to_string(), PORT.to_string()]);
+    // The last word is a limit of its upload: none.
+    command.args([address.to_string(), PORT.to_string(), "0".to_owned()]);
     world.start(&name, &mut command)
 }

@@ -81,17 +81,21 @@ pub(crate) struct Tls {
     pub(crate) acme_ca_file: Option<PathBuf>,
 }
 
-/// Publish files: torrent, tracker and origin in one
+/// Publish files: page, torrents, tracker and origin in one
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "Examples:
   headwater publish disk.img                       for this machine, to try it
   headwater publish dist/ --http 0.0.0.0:8080 --url http://files.example.org:8080
-It prints the address and the line that downloads.")]
+  headwater publish dist/ --https 0.0.0.0:443 --http 0.0.0.0:80 --acme files.example.org
+  headwater publish --watch /srv/drop              whatever is dropped into the folder
+  headwater publish dist/ --export /var/www/dist --url https://www.example.org/dist
+It prints the address of the page and the line that downloads. Each byte is sent about once: when the crowd holds enough
+copies the origin falls silent, and it is back when they become fewer. SIGHUP looks at the paths again.")]
 pub(crate) struct Publish {
-    /// Files, folders or torrents to publish
+    /// Files, folders or torrents to publish; with --watch, folders whose entries are published
     #[arg(value_name = "PATH|TORRENT", required = true)]
     pub(crate) source: Vec<PathBuf>,
-    /// The address people reach this server by [default: that of --http]
+    /// The address people reach this server by [default: that of --https or --http]
     #[arg(long, value_name = "PUBLIC_URL")]
     pub(crate) url: Option<String>,
     /// Address to serve HTTP on [default: 127.0.0.1:8080, or the next free port]
@@ -100,35 +104,49 @@ pub(crate) struct Publish {
     /// Which hashes to write; every client reads v1
     #[arg(long, value_enum, default_value_t = FormatArg::V1)]
     pub(crate) format: FormatArg,
-    /// Most to upload per second
+    /// Title of the page [default: the release's name, or Downloads]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    /// Text of the page: paragraphs, headings, lists, links, emphasis in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) intro: Option<PathBuf>,
+    /// Folder with templates and assets in place of ours
+    #[arg(long, value_name = "DIR")]
+    pub(crate) theme: Option<PathBuf>,
+    /// Publish what appears in the folders named, and withdraw what leaves them
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Write the site as plain files for another web server, and exit
+    #[arg(long, value_name = "DIR", conflicts_with = "watch")]
+    pub(crate) export: Option<PathBuf>,
+    /// Announce address that exported torrents name [default: port 6969 of the host in --url]; may be repeated
+    #[arg(long, value_name = "URL", requires = "export")]
+    pub(crate) tracker: Vec<String>,
+    /// Replace what is in the way of --export
+    #[arg(long, requires = "export")]
+    pub(crate) force: bool,
+    /// Without a tracker of its own: the torrents' trackers alone
+    #[arg(long)]
+    pub(crate) no_tracker: bool,
+    /// Copies among peers at which the origin falls silent; 0: never, and no piece is held back
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    pub(crate) copies: u32,
+    /// What a gigabyte of your traffic costs: the receipt counts money too
+    #[arg(long, value_name = "PRICE", value_parser = parse_price)]
+    pub(crate) price_per_gb: Option<f64>,
+    /// Most to upload to peers per second
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) limit_upload: Option<u64>,
-    /// Title of the page (not supported)
-    #[arg(long, value_name = "TEXT", hide = true)]
-    pub(crate) title: Option<String>,
-    /// Text of the page (not supported)
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub(crate) intro: Option<PathBuf>,
-    /// Look of the page (not supported)
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) theme: Option<PathBuf>,
-    /// Without a tracker (not supported)
-    #[arg(long, hide = true)]
-    pub(crate) no_tracker: bool,
-    /// Copies at which the origin rests (not supported)
-    #[arg(long, value_name = "K", hide = true)]
-    pub(crate) copies: Option<u32>,
-    /// Publish what appears later (not supported)
-    #[arg(long, hide = true)]
-    pub(crate) watch: bool,
-    /// Write a static site (not supported)
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) export: Option<PathBuf>,
-    /// Price of a gigabyte (not supported)
-    #[arg(long, value_name = "N", hide = true)]
-    pub(crate) price_per_gb: Option<f64>,
+    /// Believe X-Forwarded-For from proxies in this network; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) trust_proxy: Vec<String>,
     #[command(flatten)]
     pub(crate) tls: Tls,
     #[command(flatten)]
     pub(crate) net: Net,
+}
+
+fn parse_price(text: &str) -> Result<f64, String> {
+    let price: Option<f64> = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| format!("`{text}` is not a price; write for example 0.09"))
 }

@@ -59,7 +59,12 @@ pub(crate) fn run(context: &Context, args: &Create) -> Result<Exit, Failure> {
 
 /// A torrent from files with the usual choices, for commands that need one by the way.
 pub(super) fn make(context: &Context, path: &Path, format: FormatArg) -> Result<Builder, Failure> {
-    let options = Options {
+    make_of(context, plan_for(&usual(path, format))?)
+}
+
+/// The usual choices.
+pub(super) fn usual(path: &Path, format: FormatArg) -> Options {
+    Options {
         path: path.to_owned(),
         name: None,
         piece_length: None,
@@ -68,8 +73,12 @@ pub(super) fn make(context: &Context, path: &Path, format: FormatArg) -> Result<
         exclude: Vec::new(),
         hidden: false,
         symlinks: storage::create::Symlinks::Follow,
-    };
-    let mut builder = hash(context, plan_for(&options)?, None)?;
+    }
+}
+
+/// A torrent of what was planned, with the usual keys around it.
+pub(super) fn make_of(context: &Context, plan: Plan) -> Result<Builder, Failure> {
+    let mut builder = hash(context, plan, None)?;
     builder.outer.created_by = keys::creator(None);
     Ok(builder)
 }
@@ -128,7 +137,7 @@ fn allowed(names: &[String]) -> Result<Vec<LintKind>, Failure> {
     names.iter().map(parse).collect()
 }
 
-fn plan_for(options: &Options) -> Result<Plan, Failure> {
+pub(super) fn plan_for(options: &Options) -> Result<Plan, Failure> {
     plan(options).map_err(|error| failure(&options.path, &error))
 }
 

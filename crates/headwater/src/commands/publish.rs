@@ -1,254 +1,380 @@
-//! `headwater publish`: torrent, tracker, web server and origin in one process.
+//! `headwater publish`: page, torrents, tracker and origin in one process.
 //!
-//! `site` holds the pages; the tracker's HTTP server serves them beside the announces.
+//! | module | what |
+//! |---|---|
+//! | `material` | from a path to a torrent, hashing what has changed |
+//! | `addresses` | by which addresses people reach it |
+//! | `folders` | what is dropped into watched folders |
+//! | `publisher` | owns what is published: swarms, catalogue, receipts |
+//! | `front` | what the web server shows |
+//! | `doors` | the listeners, and TLS |
+//! | `export` | the same site as plain files |
 
-mod site;
+mod addresses;
+mod doors;
+mod export;
+mod folders;
+mod front;
+mod material;
+mod publisher;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Engine, Torrent};
-use metainfo::edit::{Change, Edit};
-use metainfo::{InfoHash, Magnet, Metainfo};
+use metainfo::Magnet;
+use publish::catalogue::{Catalogue, Release};
+use publish::serve::{Counts, Limits};
+use publish::site::Site;
+use publish::{Settings, Theme, ThemeError};
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tracker::{Access, Origin, Tracker};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracker::{Access, Tracker};
 
-use super::get::uploads;
-use super::seed::{self, Item};
-use super::track::{everywhere, listen, local_address, random};
+use super::seed;
+use super::track::{everywhere, proxies, random};
 use super::{Context, start_engine};
 use crate::args::Publish;
 use crate::failure::{Exit, Failure};
-use crate::net::{engine_config, refuse_any, refuse_tls};
+use crate::net::{engine_config, raise_descriptor_limit};
 use crate::output::{BOLD, Output, clean};
 use crate::signals::Stop;
-use crate::source;
 use crate::units::size;
-use site::Site;
+use addresses::{Addresses, base_url, host_of};
+use doors::Doors;
+use folders::{Folders, STILL};
+use front::{BEGUN, Door, Front, Gate, Standings, metrics};
+use material::{Material, prepare};
+use publisher::{Joints, Publisher, Terms};
 
-/// The port of the page, and how many above it are tried.
-const PORT: u16 = 8080;
-const PORTS: u16 = 10;
+/// How often what people see is renewed.
+const TURN: Duration = Duration::from_secs(1);
 
-/// How often the display is renewed.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long copies must be there before the origin relies on them: longer than a peer takes to leave after its download.
+const HOLD: Duration = Duration::from_secs(10);
 
-/// Something published.
-struct Publication {
-    item: Item,
-    /// Where its torrent file is served.
-    url: String,
+/// What a background task brought.
+enum News {
+    /// A path was looked at.
+    Prepared(PathBuf, Result<Material, Failure>),
+    /// The data of a path are known to be right, or not.
+    Checked(PathBuf, Result<(), Failure>),
 }
 
 /// Runs the command until a signal ends it.
 pub(crate) async fn run(context: &Context, args: &Publish) -> Result<Exit, Failure> {
-    refuse_unsupported(args)?;
-    let output = &context.output;
-    let mut config = engine_config(&args.net, &context.state, None, args.limit_upload)?;
-    let mut stop = Stop::listen(output)?;
-    let listener = open_listener(args).await?;
-    let at = local_address(&listener)?;
-    if at.ip().is_loopback() && args.net.listen.is_none() {
-        // Who shows the page to this machine alone does not open a port to others.
-        config.listen.ip = Some(at.ip());
+    if let Some(folder) = &args.export {
+        return export::run(context, args, folder);
     }
-    let base = base_url(args, at)?;
-    let publications = publications(context, args, &base)?;
-    let tracker = Arc::new(Tracker::new(tracker_config(&publications), random()?));
-    let site = Site::new(
-        publications.iter().map(|publication| (&*publication.item.metainfo, publication.url.as_str())),
-    );
-    let (end, ended) = oneshot::channel::<()>();
-    let serving = tracker::http::serve(listener, Arc::clone(&tracker), Arc::new(site), async {
-        _ = ended.await;
-    });
-    let sweeper = Arc::clone(&tracker);
-    let server = tokio::spawn(async move {
-        tokio::select! {
-            () = serving => {}
-            () = sweeper.keep_swept() => {}
-        }
-    });
-    let engine = start_engine(config).await?;
-    let result = serve(output, &engine, &tracker, &base, &publications, at, &mut stop).await;
-    engine.stop().await;
-    // The origin has said farewell to the tracker: it may go.
-    _ = end.send(());
-    server.await.map_err(|crash| Failure::new(Exit::Other, "the web server crashed").because(&crash))?;
+    raise_descriptor_limit();
+    let mut config = engine_config(&args.net, &context.state, None, args.limit_upload)?;
+    let mut stop = Stop::listen(&context.output)?;
+    let doors = Doors::open(context, args).await?;
+    let base = base_url(args.url.as_deref().or(doors.domain.as_deref()), doors.at, doors.https)?;
+    if is_local(&base) && args.net.listen.is_none() {
+        // Who shows the page to this machine alone does not open a port to others.
+        config.listen.ip = Some(doors.at.ip());
+    }
+    let addresses = Addresses::served(base, !args.no_tracker);
+    let mut run = Run::start(context, args, config, doors, addresses).await?;
+    let result = run.publish_all(args, &mut stop).await;
+    run.finish().await?;
     result.map(|()| Exit::Done)
 }
 
-async fn serve(
-    output: &Output,
-    engine: &Engine,
-    tracker: &Tracker,
-    base: &str,
-    publications: &[Publication],
-    at: SocketAddr,
-    stop: &mut Stop,
-) -> Result<(), Failure> {
-    let mut torrents = Vec::new();
-    for publication in publications {
-        torrents.push(seed::add(engine, &publication.item, Vec::new()).await?);
-    }
-    for torrent in &mut torrents {
-        if seed::until_seeding(output, torrent, stop).await?.is_some() {
-            return Ok(());
-        }
-    }
-    let origin = |hash| Origin { hash, port: engine.port(), host: Vec::new() };
-    tracker.set_origins(publications.iter().flat_map(hashes).map(origin).collect());
-    announce(output, base, publications, at);
-    watch(output, &torrents, tracker, stop).await;
-    Ok(())
+/// All that runs, joined.
+struct Run {
+    context: Context,
+    publisher: Publisher,
+    folders: Option<Folders>,
+    work: JoinSet<News>,
+    hangups: Signal,
+    base: String,
+    /// Only this machine can reach it at this address, over HTTPS or not.
+    local: Option<(SocketAddr, bool)>,
+    server: tokio::task::JoinHandle<()>,
+    end: oneshot::Sender<()>,
 }
 
-/// Shows how it goes until a signal comes.
-async fn watch(output: &Output, torrents: &[Torrent], tracker: &Tracker, stop: &mut Stop) {
-    let mut meters: Vec<_> = torrents.iter().map(|torrent| output.meter(&torrent.status().name)).collect();
-    loop {
-        for (torrent, meter) in torrents.iter().zip(&mut meters) {
-            let status = torrent.status();
-            meter.wait(&uploads(&status));
-            output.event(json!({
-                "event": "progress", "hash": status.hash.to_string(), "up": status.rate_up, "uploaded": status.uploaded,
-                "peers": status.peers, "seeds": status.seeds, "announces": tracker.stats().announces,
-            }));
-        }
-        tokio::select! {
-            _ = stop.asked() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-    }
-}
-
-fn announce(output: &Output, base: &str, publications: &[Publication], at: SocketAddr) {
-    if output.events() {
-        let torrents = publications.iter().map(|publication| {
-            let info = &publication.item.metainfo.info;
-            json!({
-                "name": info.name(), "hash": info.wire_hash().to_string(), "size": info.layout().content_length(),
-                "torrent": publication.url, "magnet": Magnet::of(&publication.item.metainfo).to_string(),
-            })
-        });
-        output.event(json!({ "event": "publishing", "url": format!("{base}/"), "torrents": torrents.collect::<Vec<_>>() }));
-        return;
-    }
-    output.result(format_args!("{BOLD}Publishing{BOLD:#} at {base}/"));
-    for publication in publications {
-        let info = &publication.item.metainfo.info;
-        output.result(format_args!("  {}, {}", clean(info.name()), size(info.layout().content_length())));
-        output.result(format_args!("  headwater get {}", publication.url));
-    }
-    if at.ip().is_loopback() {
-        output.hint(format_args!(
-            "only this machine can reach it; for others add --http {} --url http://YOUR-HOST:{}",
-            everywhere(at),
-            at.port()
-        ));
-    }
-}
-
-/// `--http`, else the first free of a few usual ports on this machine's loopback, else any.
-async fn open_listener(args: &Publish) -> Result<TcpListener, Failure> {
-    if args.http.is_some() {
-        return listen(args.http.as_deref(), PORT).await;
-    }
-    for port in PORT..PORT + PORTS {
-        if let Ok(listener) = listen(None, port).await {
-            return Ok(listener);
-        }
-    }
-    listen(None, 0).await
-}
-
-/// The address people use, without a slash at its end.
-fn base_url(args: &Publish, at: SocketAddr) -> Result<String, Failure> {
-    if let Some(url) = &args.url {
-        let known = url.starts_with("http://") || url.starts_with("https://");
-        let complaint = || Failure::usage(format!("`{url}` is not the address of a web server"));
-        return if known {
-            Ok(url.trim_end_matches('/').to_owned())
-        } else {
-            Err(complaint().hint("--url http://files.example.org:8080"))
+impl Run {
+    async fn start(
+        context: &Context,
+        args: &Publish,
+        config: engine::Config,
+        doors: Doors,
+        addresses: Addresses,
+    ) -> Result<Self, Failure> {
+        let tracked = tracker::Config {
+            access: Access::Allow(HashSet::new()),
+            trust_proxy: proxies(&args.trust_proxy)?,
+            ..tracker::Config::default()
         };
+        let tracker = if args.no_tracker { None } else { Some(Arc::new(Tracker::new(tracked, random()?))) };
+        let (stage, stages) = watch::channel(Arc::default());
+        let gate = Gate::new(stages.clone());
+        let site = Site::new(
+            settings(args, &addresses.base)?,
+            theme(args)?,
+            Catalogue::default(),
+            Arc::new(Standings(stages.clone())),
+            Box::new(move |hash, from| gate.refuses(hash, from, std::time::Instant::now())),
+        );
+        let site = Arc::new(site.map_err(|error| theme_failure(&error))?);
+        let (begun, news) = mpsc::channel(BEGUN);
+        let counts = Arc::new(Counts::default());
+        let front = Front { site: Arc::clone(&site), stages: stages.clone(), price: args.price_per_gb };
+        let (metered, counted) = (tracker.clone(), Arc::clone(&counts));
+        let proxies = proxies(&args.trust_proxy)?;
+        let served = publish::serve::Site {
+            content: Arc::new(front),
+            tracker: Arc::new(Door { tracker: tracker.clone(), begun }),
+            metrics: Arc::new(move || metrics(&stages.borrow(), &counted, metered.as_deref())),
+            is_proxy: Arc::new(move |ip| proxies.iter().any(|net| net.contains(ip))),
+            counts,
+        };
+        let (end, ended) = oneshot::channel::<()>();
+        let (base, local) =
+            (addresses.base.clone(), is_local(&addresses.base).then_some((doors.at, doors.https)));
+        let server = tokio::spawn(doors.serve(
+            Arc::new(served),
+            Limits::default(),
+            tracker.clone(),
+            context.output.clone(),
+            ended,
+        ));
+        let terms = Terms {
+            hosts: hosts(args, &base).await,
+            addresses,
+            sizing: (args.copies > 0).then(|| engine::Sizing { copies: args.copies as usize, hold: HOLD }),
+            price: args.price_per_gb,
+        };
+        let engine = start_engine(config).await?;
+        let hangups = signal(SignalKind::hangup())
+            .map_err(|error| Failure::new(Exit::Other, "cannot listen for signals").because(&error))?;
+        Ok(Self {
+            context: context.clone(),
+            publisher: Publisher::new(context, terms, Joints { engine, tracker, site, stage, news }),
+            folders: args.watch.then(|| Folders::watch(&args.source)).transpose()?,
+            work: JoinSet::new(),
+            hangups,
+            base,
+            local,
+            server,
+            end,
+        })
     }
-    let ip = if at.ip().is_unspecified() { outward_address(at.ip()) } else { at.ip() };
-    Ok(format!("http://{}", SocketAddr::new(ip, at.port())))
+
+    async fn publish_all(&mut self, args: &Publish, stop: &mut Stop) -> Result<(), Failure> {
+        if self.folders.is_none() {
+            for path in &args.source {
+                let material = prepare(&self.context, path, args.format)?;
+                let Some(mut torrent) = self.publisher.start(path, &material).await? else { continue };
+                if seed::until_seeding(&self.context.output, &mut torrent, stop).await?.is_some() {
+                    return Ok(());
+                }
+                self.publisher.show(path)?;
+            }
+        }
+        self.publisher.turn().await;
+        self.announce();
+        self.keep(args, stop).await;
+        Ok(())
+    }
+
+    /// Keeps it going until a signal comes.
+    async fn keep(&mut self, args: &Publish, stop: &mut Stop) {
+        let mut turns = interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look_at = self.folders.is_some().then(Instant::now);
+        loop {
+            tokio::select! {
+                _ = stop.asked() => return,
+                _ = turns.tick() => self.publisher.turn().await,
+                _ = self.hangups.recv() => {
+                    look_at = self.folders.is_some().then(Instant::now);
+                    if self.folders.is_none() {
+                        self.look_again(args);
+                    }
+                }
+                () = stirred(self.folders.as_mut()) => look_at = Some(Instant::now() + STILL),
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    look_at = self.look(args).await.then(|| Instant::now() + STILL);
+                }
+                Some(news) = self.work.join_next(), if !self.work.is_empty() => match news {
+                    Ok(news) => self.take(news, stop).await,
+                    Err(crash) => self.context.output.failure(&Failure::new(Exit::Other, "publishing crashed").because(&crash)),
+                },
+            }
+        }
+    }
+
+    /// Looks at the watched folders; says whether something there still moves.
+    async fn look(&mut self, args: &Publish) -> bool {
+        let Some(folders) = &mut self.folders else { return false };
+        let changes = folders.look();
+        for path in changes.gone {
+            if self.publisher.withdraw(&path).await {
+                self.tell_withdrawn(&path);
+            }
+        }
+        for path in changes.fresh {
+            self.prepare(path, args);
+        }
+        !changes.moving.is_empty()
+    }
+
+    /// Looks at all paths again: what changed is published anew.
+    fn look_again(&mut self, args: &Publish) {
+        for path in args.source.clone() {
+            self.prepare(path, args);
+        }
+    }
+
+    fn prepare(&mut self, path: PathBuf, args: &Publish) {
+        let (context, format) = (self.context.clone(), args.format);
+        self.work.spawn_blocking(move || {
+            let prepared = prepare(&context, &path, format);
+            News::Prepared(path, prepared)
+        });
+    }
+
+    async fn take(&mut self, news: News, stop: &Stop) {
+        let outcome = match news {
+            News::Prepared(path, Ok(material)) => {
+                self.publisher.start(&path, &material).await.map(|started| {
+                    let Some(mut torrent) = started else { return };
+                    let (output, mut stop) = (self.context.output.clone(), stop.clone());
+                    self.work.spawn(async move {
+                        let checked = seed::until_seeding(&output, &mut torrent, &mut stop).await;
+                        News::Checked(path, checked.map(|_| ()))
+                    });
+                })
+            }
+            News::Prepared(path, Err(failure)) => {
+                if failure.exit == Exit::NotFound && self.publisher.withdraw(&path).await {
+                    self.tell_withdrawn(&path);
+                    return;
+                }
+                Err(failure)
+            }
+            News::Checked(path, Ok(())) => {
+                let (output, base) = (self.context.output.clone(), self.base.clone());
+                self.publisher.show(&path).map(|shown| {
+                    let catalogue = self.publisher.catalogue();
+                    let release = catalogue.releases().iter().find(|release| Some(release.hash()) == shown);
+                    release.into_iter().for_each(|release| tell_published(&output, &base, release));
+                })
+            }
+            News::Checked(path, Err(failure)) => {
+                self.publisher.withdraw(&path).await;
+                Err(failure)
+            }
+        };
+        if let Err(failure) = outcome {
+            self.context.output.failure(&failure);
+        }
+    }
+
+    fn tell_withdrawn(&self, path: &Path) {
+        let output = &self.context.output;
+        output.event(json!({ "event": "withdrawn", "path": path.display().to_string() }));
+        output.note(format_args!("Withdrawn: {}", path.display()));
+    }
+
+    fn announce(&self) {
+        let (output, base) = (&self.context.output, &self.base);
+        let catalogue = self.publisher.catalogue();
+        let shown = catalogue.releases().iter();
+        if output.events() {
+            let torrents: Vec<_> = shown.map(|release| describe(base, release)).collect();
+            output.event(json!({ "event": "publishing", "url": format!("{base}/"), "torrents": torrents }));
+            return;
+        }
+        output.result(format_args!("{BOLD}Publishing{BOLD:#} at {base}/"));
+        shown.for_each(|release| tell_published(output, base, release));
+        if let Some((at, https)) = self.local {
+            let (everywhere, port, s) = (everywhere(at), at.port(), if https { "s" } else { "" });
+            output.hint(format_args!(
+                "only this machine can reach it; for others add --http{s} {everywhere} --url http{s}://YOUR-HOST:{port}"
+            ));
+        }
+    }
+
+    /// Stops the swarms, then the server: the last announces are still answered.
+    async fn finish(self) -> Result<(), Failure> {
+        self.publisher.finish().await;
+        _ = self.end.send(());
+        self.server.await.map_err(|crash| Failure::new(Exit::Other, "the web server crashed").because(&crash))
+    }
 }
 
-/// The address of this machine that others are likely to reach: that of the way out. No packet is sent to find it.
-fn outward_address(unspecified: IpAddr) -> IpAddr {
-    let address = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        // Any address outside will do; this one is set aside for documentation.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    let found = address.map(|address| address.ip()).ok().filter(|ip| !ip.is_unspecified());
-    found.unwrap_or(if unspecified.is_ipv6() {
-        std::net::Ipv6Addr::LOCALHOST.into()
-    } else {
-        Ipv4Addr::LOCALHOST.into()
+/// Whether an address leads nowhere but to this machine.
+fn is_local(base: &str) -> bool {
+    let host = host_of(base);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+async fn stirred(folders: Option<&mut Folders>) {
+    match folders {
+        Some(folders) => folders.stirred().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn describe(base: &str, release: &Release) -> serde_json::Value {
+    let info = &release.metainfo.info;
+    json!({
+        "name": info.name(), "hash": info.wire_hash().to_string(), "size": info.layout().content_length(),
+        "torrent": format!("{base}/{}", release.torrent_url()), "magnet": Magnet::of(&release.metainfo).to_string(),
     })
 }
 
-fn publications(context: &Context, args: &Publish, base: &str) -> Result<Vec<Publication>, Failure> {
-    let tracker = format!("{base}/announce");
-    let mut publications: Vec<Publication> = Vec::new();
-    for path in &args.source {
-        let mut item = seed::open_source(context, path, None, args.format)?;
-        item.metainfo = with_tracker(&item.metainfo, &tracker)?;
-        let hash = item.metainfo.info.wire_hash().to_string();
-        context.state.keep_torrent(&hash, item.metainfo.raw())?;
-        let mut file = format!("{}.torrent", item.metainfo.info.name());
-        let url = |file: &str| format!("{base}/{}", site::escape(file));
-        if publications.iter().any(|other| other.url == url(&file)) {
-            file = format!("{}-{}.torrent", item.metainfo.info.name(), &hash[..8]);
-        }
-        publications.push(Publication { item, url: url(&file) });
+fn tell_published(output: &Output, base: &str, release: &Release) {
+    if output.events() {
+        let mut event = describe(base, release);
+        event["event"] = json!("published");
+        output.event(event);
+    } else {
+        let info = &release.metainfo.info;
+        output.result(format_args!("  {}, {}", clean(info.name()), size(info.layout().content_length())));
+        output.result(format_args!("  headwater get {base}/{}", release.torrent_url()));
     }
-    Ok(publications)
 }
 
-/// The same torrent with our tracker before its own.
-fn with_tracker(metainfo: &Metainfo, tracker: &str) -> Result<Arc<Metainfo>, Failure> {
-    let ours = vec![tracker.to_owned()];
-    let others = metainfo.announce.iter().filter(|tier| **tier != ours).cloned();
-    let edit =
-        Edit { tiers: Change::Set(std::iter::once(ours.clone()).chain(others).collect()), ..Edit::default() };
-    let name = metainfo.info.name();
-    let bytes = edit.apply(metainfo.raw()).map_err(|error| {
-        Failure::new(Exit::Invalid, format!("cannot name the tracker in the torrent of {name}"))
-            .because(&error)
-    })?;
-    source::parse(bytes.into(), name)
+/// What the page says of the site as a whole.
+fn settings(args: &Publish, base: &str) -> Result<Settings, Failure> {
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error));
+    Ok(Settings {
+        base: base.to_owned(),
+        title: args.title.clone().unwrap_or_else(|| "Downloads".to_owned()),
+        intro: args.intro.as_ref().map(read).transpose()?,
+        currency: "$".to_owned(),
+    })
 }
 
-/// Only what is published is tracked, by both of its names.
-fn tracker_config(publications: &[Publication]) -> tracker::Config {
-    let access = Access::Allow(publications.iter().flat_map(hashes).collect());
-    tracker::Config { access, ..tracker::Config::default() }
+fn theme(args: &Publish) -> Result<Theme, Failure> {
+    Theme::load(args.theme.as_deref()).map_err(|error| theme_failure(&error))
 }
 
-/// The names a publication goes by at trackers: a hybrid torrent has two.
-fn hashes(publication: &Publication) -> impl Iterator<Item = InfoHash> + use<> {
-    let hashes = publication.item.metainfo.info.hashes();
-    [hashes.v1, hashes.v2.map(|v2| v2.truncated())].into_iter().flatten()
+/// A theme that cannot be used, in the user's terms.
+fn theme_failure(error: &ThemeError) -> Failure {
+    let exit = if matches!(error, ThemeError::Read { .. }) { Exit::NotFound } else { Exit::Invalid };
+    Failure::new(exit, "the page cannot be made")
+        .because(error)
+        .hint("see --theme; without it the page has our look")
 }
 
-fn refuse_unsupported(args: &Publish) -> Result<(), Failure> {
-    refuse_tls(&args.tls)?;
-    refuse_any(&[
-        (args.title.is_some(), "--title", "leave it out: the page is a plain list"),
-        (args.intro.is_some(), "--intro", "leave it out: the page is a plain list"),
-        (args.theme.is_some(), "--theme", "leave it out: the page is a plain list"),
-        (args.no_tracker, "--no-tracker", "headwater seed TORRENT serves without a tracker of its own"),
-        (args.copies.is_some(), "--copies", "leave it out: the origin serves as long as it runs"),
-        (args.watch, "--watch", "leave it out, and start again when files are added"),
-        (args.export.is_some(), "--export", "headwater create writes torrents for any web server"),
-        (args.price_per_gb.is_some(), "--price-per-gb", "leave it out"),
-    ])
+/// Where people outside find this machine: the addresses of the host in `--url`.
+async fn hosts(args: &Publish, base: &str) -> Vec<IpAddr> {
+    if args.url.is_none() {
+        return Vec::new();
+    }
+    let found = tokio::net::lookup_host((host_of(base), 0)).await;
+    found.map(|found| found.map(|at| at.ip()).collect()).unwrap_or_default()
 }

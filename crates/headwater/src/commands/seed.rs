@@ -100,7 +100,7 @@ pub(super) fn open_source(
 }
 
 /// The torrent in a file, if that is what it is: by its name it must be one, otherwise it may.
-fn torrent_at(path: &Path) -> Result<Option<Arc<Metainfo>>, Failure> {
+pub(super) fn torrent_at(path: &Path) -> Result<Option<Arc<Metainfo>>, Failure> {
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
     let metadata = path.metadata().map_err(|error| Failure::io("open", path, &error))?;
     if named && metadata.is_file() {
@@ -123,17 +123,19 @@ pub(super) async fn add(
         trackers,
         ..Add::new(Arc::clone(&item.metainfo), item.place.folder.clone())
     };
-    engine.add(add).await.map_err(|error| {
-        let name = item.metainfo.info.name();
-        let exit = if matches!(error, AddError::V2Only) { Exit::Invalid } else { Exit::Other };
-        let failure = Failure::new(exit, format!("cannot seed {name}")).because(&error);
-        match error {
-            AddError::V2Only => {
-                failure.hint("make a hybrid torrent of the same files: headwater create --format hybrid")
-            }
-            _ => failure,
+    engine.add(add).await.map_err(|error| add_failure(item.metainfo.info.name(), &error))
+}
+
+/// Why the engine does not take a torrent, in the user's terms.
+pub(super) fn add_failure(name: &str, error: &AddError) -> Failure {
+    let exit = if matches!(error, AddError::V2Only) { Exit::Invalid } else { Exit::Other };
+    let failure = Failure::new(exit, format!("cannot seed {name}")).because(error);
+    match error {
+        AddError::V2Only => {
+            failure.hint("make a hybrid torrent of the same files: headwater create --format hybrid")
         }
-    })
+        _ => failure,
+    }
 }
 
 /// Waits until a torrent's data are known to be right. `Some`: a signal came first.

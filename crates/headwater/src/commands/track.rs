@@ -160,7 +160,7 @@ fn read_access(args: &Track) -> Result<Access, Failure> {
     }
 }
 
-fn proxies(texts: &[String]) -> Result<Vec<Net>, Failure> {
+pub(super) fn proxies(texts: &[String]) -> Result<Vec<Net>, Failure> {
     let parse = |text: &String| {
         text.parse().map_err(|error| {
             Failure::usage(format!("`{text}` is no network"))

@@ -21,18 +21,26 @@ pub fn server_snippets(folder: &Path, base: &str) -> ServerSnippets {
         _ => host,
     };
     let root = quoted(&folder.display().to_string());
+    let path = base.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let path = path.trim_end_matches('/');
+    let (mut rewrite, mut place, mut strip) = (String::new(), format!("DocumentRoot {root}"), String::new());
+    if !path.is_empty() {
+        rewrite = format!("    rewrite ^/{path}/(.*)$ /$1 last;\n");
+        place = format!("Alias /{path} {root}");
+        strip = format!("    uri strip_prefix /{path}\n");
+    }
     // `types` beside `root` would replace all of nginx's own types; in a location of its own it does not.
     let nginx = format!(
-        "server {{\n    listen 80;\n    server_name {name};\n    root {root};\n    \
+        "server {{\n    listen 80;\n    server_name {name};\n    root {root};\n{rewrite}    \
          location ~ \\.torrent$ {{ types {{ application/x-bittorrent torrent; }} }}\n}}\n"
     );
     let apache = format!(
-        "<VirtualHost *:80>\n    ServerName {name}\n    DocumentRoot {root}\n    \
+        "<VirtualHost *:80>\n    ServerName {name}\n    {place}\n    \
          AddType application/x-bittorrent .torrent\n    <Directory {root}>\n        Require all granted\n    \
          </Directory>\n</VirtualHost>\n"
     );
     let caddy = format!(
-        "{name} {{\n    root * {root}\n    file_server\n    @torrent path *.torrent\n    \
+        "{name} {{\n    root * {root}\n{strip}    file_server\n    @torrent path *.torrent\n    \
          header @torrent Content-Type application/x-bittorrent\n}}\n"
     );
     ServerSnippets { nginx, apache, caddy }
@@ -46,6 +54,14 @@ fn quoted(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_site_below_a_path_is_found_there() {
+        let lines = server_snippets(Path::new("/srv/x"), "https://files.example.org/dist");
+        assert!(lines.nginx.contains("rewrite ^/dist/(.*)$ /$1 last;"), "{}", lines.nginx);
+        assert!(lines.apache.contains("Alias /dist \"/srv/x\""), "{}", lines.apache);
+        assert!(lines.caddy.contains("uri strip_prefix /dist"), "{}", lines.caddy);
+    }
 
     #[test]
     fn each_server_is_told_the_folder_the_name_and_the_type() {

@@ -116,6 +116,15 @@ fn a_name_cannot_break_out_of_a_row_or_a_label() {
 }
 
 #[test]
+fn two_releases_of_one_name_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut receipts = opened(folder.path());
+    receipts.open(InfoHash([9; 20]), "demo, \"final\".iso", 7).unwrap();
+    let books = receipts.books();
+    assert_ne!(books.label(HASH), books.label(InfoHash([9; 20])));
+}
+
+#[test]
 fn a_formula_stays_text_in_a_spreadsheet() {
     assert_eq!(field("=HYPERLINK(1)"), "'=HYPERLINK(1)");
 }

@@ -4,7 +4,6 @@
 //! is sent by `conditional`.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4";
 
 /// What a page of ours may do: load from here, and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; \
+const PAGE_POLICY: &str = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; font-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What a file may do when a browser shows it: nothing. It is published, but was not written, by us.
@@ -83,7 +82,8 @@ impl Server {
             "/metrics" => return text(StatusCode::OK, METRICS, (self.site.metrics)()),
             _ => {}
         }
-        match path::decode(raw).and_then(|path| self.site.content.find(&path)) {
+        let from = forwarded::client(ends.from, request.headers(), &*self.site.is_proxy);
+        match path::decode(raw).and_then(|path| self.site.content.find(&path, from)) {
             None => not_found(),
             Some(Found::Moved(to)) => moved(&to),
             Some(Found::Later(when)) => later(when),
@@ -93,11 +93,10 @@ impl Server {
     }
 
     fn track<B>(&self, request: &Request<B>, ends: Ends) -> Option<Answer> {
-        let from: IpAddr = forwarded::client(ends.from, request.headers(), &*self.site.is_proxy);
         let answer = self.site.tracker.answer(TrackerRequest {
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
-            from,
+            from: ends.from,
             reached: ends.reached,
             headers: request.headers(),
         })?;

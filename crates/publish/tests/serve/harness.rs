@@ -1,7 +1,7 @@
 //! A server on loopback, with what is put into it, and a client that writes requests by hand.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ pub(crate) struct Fake {
 }
 
 impl Content for Fake {
-    fn find(&self, path: &str) -> Option<Found> {
+    fn find(&self, path: &str, _from: IpAddr) -> Option<Found> {
         self.asked.lock().unwrap().push(path.to_owned());
         self.things.get(path).cloned()
     }

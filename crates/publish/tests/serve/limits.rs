@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use publish::content::Part;
-use publish::serve::{Limits, raise_descriptor_limit};
+use publish::serve::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -86,7 +87,8 @@ async fn the_one_that_has_been_idle_for_longest_makes_way_when_the_last_place_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_idle_and_slow_clients_do_not_keep_a_page_or_the_tracker_from_being_answered() {
-    raise_descriptor_limit().unwrap();
+    let descriptors = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: descriptors.maximum, ..descriptors }).unwrap();
     let (found, _) = file([Part::Zeros(8 << 20)]);
     let server = start([("/", page("hello")), ("/file", found)]).await;
     let mut hanging = Vec::new();

@@ -16,16 +16,18 @@ const MAX_DOWNLOADS: usize = 24_000;
 pub struct Completions {
     /// Those whose peer gave a random block that equals ours. Never falls.
     pub verified: u64,
-    /// Content bytes that those lacked when first seen. Never falls.
+    /// Content bytes that those had to fetch. Never falls.
     pub verified_bytes: u64,
     /// Those whose peer only says so. Falls when one of them is verified.
     pub claimed: u64,
-    /// Content bytes that those lacked when first seen.
+    /// Content bytes that those had to fetch.
     pub claimed_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// It told the tracker that it begins, and was not seen yet.
+    Announced,
     Fetching,
     Claimed,
     Verified,
@@ -34,9 +36,17 @@ enum State {
 #[derive(Debug)]
 struct Download {
     ip: IpAddr,
-    /// Content bytes that it lacked when first seen.
+    /// Content bytes that it lacked when it began, as far as it said so, or when first seen.
     bytes: u64,
+    /// It told the tracker how much it had to fetch.
+    announced: bool,
     state: State,
+}
+
+impl Download {
+    fn is_unannounced(&self) -> bool {
+        self.state == State::Fetching && !self.announced
+    }
 }
 
 /// See the module's head.
@@ -53,18 +63,46 @@ impl Ledger {
         self.sums
     }
 
-    /// A peer is there and lacks so much. Only what it lacked when first seen counts.
+    /// A peer told the tracker that it begins to fetch so many bytes: what it has by the time we meet came from other peers. That
+    /// alone counts for nothing. Some clients have another name at each connection, so the address tells them too.
+    pub(super) fn announce(&mut self, id: PeerId, ip: IpAddr, bytes: u64) {
+        let known = self.downloads.contains_key(&id);
+        let mut likely = self.downloads.iter().filter(|(_, one)| one.ip == ip && one.is_unannounced());
+        let id = if known { Some(id) } else { likely.next().map(|(&id, _)| id) }.unwrap_or(id);
+        match self.downloads.get_mut(&id) {
+            Some(download) if download.is_unannounced() => {
+                download.announced = true;
+                download.bytes = download.bytes.max(bytes);
+            }
+            Some(_) => {}
+            None => self.remember(id, Download { ip, bytes, announced: true, state: State::Announced }),
+        }
+    }
+
+    /// A peer is there and lacks so much. Only what it lacked at first counts.
     pub(super) fn meet(&mut self, id: PeerId, ip: IpAddr, bytes: u64) {
-        if bytes == 0 || self.downloads.contains_key(&id) {
+        if bytes == 0 {
             return;
         }
+        if self.downloads.get(&id).is_some_and(|download| download.state != State::Announced) {
+            return;
+        }
+        let waits = |download: &Download| download.ip == ip && download.state == State::Announced;
+        let mut likely = self.downloads.iter().filter(|(_, download)| waits(download));
+        let begun = self.downloads.get_key_value(&id).or_else(|| likely.next()).map(|(&begun, _)| begun);
+        let begun = begun.and_then(|begun| self.downloads.remove(&begun));
+        let bytes = begun.as_ref().map_or(bytes, |begun| begun.bytes.max(bytes));
+        self.remember(id, Download { ip, bytes, announced: begun.is_some(), state: State::Fetching });
+    }
+
+    fn remember(&mut self, id: PeerId, download: Download) {
         if self.order.len() >= MAX_DOWNLOADS
             && let Some(oldest) = self.order.pop_front()
         {
             self.downloads.remove(&oldest);
         }
         self.order.push_back(id);
-        self.downloads.insert(id, Download { ip, bytes, state: State::Fetching });
+        self.downloads.insert(id, download);
     }
 
     /// A peer says that it has everything.
@@ -140,6 +178,37 @@ mod tests {
         assert_eq!(ledger.completions(), sums(0, 100));
         ledger.verify(PeerId([2; 20]), IP);
         assert_eq!(ledger.completions(), sums(100, 0));
+    }
+
+    #[test]
+    fn what_came_from_others_before_we_met_counts_too() {
+        let mut ledger = Ledger::default();
+        ledger.announce(PeerId([1; 20]), IP, 100);
+        ledger.meet(PeerId([1; 20]), IP, 60);
+        ledger.claim(PeerId([1; 20]));
+        assert_eq!(ledger.completions(), sums(0, 100));
+    }
+
+    #[test]
+    fn a_client_with_another_name_at_its_connection_is_known_by_its_address() {
+        let mut ledger = Ledger::default();
+        ledger.announce(PeerId([8; 20]), IP, 100);
+        ledger.meet(PeerId([1; 20]), IP, 60);
+        ledger.meet(PeerId([2; 20]), IP, 50);
+        ledger.announce(PeerId([9; 20]), IP, 90);
+        ledger.claim(PeerId([1; 20]));
+        assert_eq!(ledger.completions(), sums(0, 100));
+        ledger.claim(PeerId([2; 20]));
+        assert_eq!(ledger.completions().claimed_bytes, 190);
+    }
+
+    #[test]
+    fn who_only_announces_downloads_nothing() {
+        let mut ledger = Ledger::default();
+        ledger.announce(PeerId([1; 20]), IP, 100);
+        ledger.claim(PeerId([1; 20]));
+        ledger.verify(PeerId([1; 20]), IP);
+        assert_eq!(ledger.completions(), sums(0, 0));
     }
 
     #[test]

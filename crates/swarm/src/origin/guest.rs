@@ -48,6 +48,9 @@ pub(super) struct Guest {
     open: BTreeMap<u32, Open>,
     /// When it last got a piece, a block of ours, or help.
     moved: Duration,
+    since: Duration,
+    /// Pieces it got while here.
+    gains: u32,
     /// When it last got a piece, and the usual time between two.
     gained: Duration,
     gap: Duration,
@@ -78,6 +81,8 @@ impl Guest {
             complete: false,
             open: BTreeMap::new(),
             moved: now,
+            since: now,
+            gains: 0,
             gained: now,
             gap: Duration::ZERO,
             stalls: 0,
@@ -117,6 +122,7 @@ impl Guest {
         if self.met && self.moved <= self.gained {
             self.gap = (self.gap * 7 + now.saturating_sub(self.gained)) / 8;
         }
+        self.gains += u32::from(self.met);
         if self.met && !self.revealed.get(piece) {
             self.stalls = 0;
         }
@@ -178,9 +184,10 @@ impl Guest {
         self.stalls += 1;
     }
 
-    /// Whether it will soon have everything, at its usual pace.
+    /// Whether it will soon have everything, at the pace of all its time here: that of the last pieces jumps.
     pub(super) fn is_nearly_done(&self) -> bool {
-        let soon = self.gap * self.lacks <= NEARLY && self.gap > Duration::ZERO;
+        let so_far = self.gained.saturating_sub(self.since);
+        let soon = self.gains > 0 && so_far * self.lacks <= NEARLY * self.gains;
         self.met && !self.complete && (soon || self.lacks <= FEW)
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Part of `Swarm`; what is decided is `Origin`'s.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use metainfo::PeerId;
 use wire::Message;
 
 use super::guest::Fate;
@@ -43,6 +45,13 @@ impl Swarm {
         origin.ledger.meet(guest.id, guest.ip, bytes);
         self.judge_mode(None);
         self.attend(key);
+    }
+
+    /// A peer told our tracker that it begins, and what it lacks: no more than there is.
+    pub(crate) fn announced(&mut self, id: PeerId, ip: IpAddr, left: u64) {
+        if let Some(origin) = &mut self.origin {
+            origin.ledger.announce(id, ip, left.min(self.layout.content_length()));
+        }
     }
 
     /// A guest turned out to have every piece; so far it was known to have `before`.

@@ -64,9 +64,13 @@ impl Proof {
         Self { step: Step::Rest, next: now, question: None, proved: false }
     }
 
-    /// A question is due now.
+    /// A question is due now. We are interested from this moment on without a break: who has just completed his download leaves
+    /// those who are not.
     pub(super) fn hurry(&mut self, now: Duration) {
         self.next = now;
+        if self.step == Step::Rest {
+            self.step = Step::Wait;
+        }
     }
 
     fn rest(&mut self, until: Duration) {

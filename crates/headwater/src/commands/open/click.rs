@@ -47,7 +47,7 @@ fn take(context: &Context, text: &str) -> Result<String, Failure> {
     }
     match source::load_local(text)? {
         Source::Magnet(_) => Ok(text.to_owned()),
-        Source::Torrent(metainfo) => {
+        Source::Torrent(metainfo, _) => {
             let kept = context.state.keep_torrent(&metainfo.info.wire_hash().to_string(), metainfo.raw())?;
             Ok(kept.to_string_lossy().into_owned())
         }
@@ -60,7 +60,7 @@ pub(super) fn hash_of(text: &str) -> Option<InfoHash> {
         Kind::Url | Kind::Stdin => None,
         _ => match source::load_local(text).ok()? {
             Source::Magnet(magnet) => magnet.hashes.wire(),
-            Source::Torrent(metainfo) => Some(metainfo.info.wire_hash()),
+            Source::Torrent(metainfo, _) => Some(metainfo.info.wire_hash()),
         },
     }
 }

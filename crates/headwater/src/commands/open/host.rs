@@ -177,6 +177,7 @@ impl Host {
             },
             selection: None,
             peers: self.peers.clone(),
+            web_seeds: Vec::new(),
             engine: Arc::clone(&self.engine),
             stop,
         };

@@ -4,7 +4,7 @@ use crate::content::{Announces, Content, Found, TrackerAnswer, TrackerRequest};
 struct Nothing;
 
 impl Content for Nothing {
-    fn find(&self, _path: &str) -> Option<Found> {
+    fn find(&self, _path: &str, _from: IpAddr) -> Option<Found> {
         None
     }
 }

@@ -1,0 +1,354 @@
+//! Runs what is published: releases come and go, the origin meets the peers its tracker knows, the receipt is kept.
+//!
+//! The publisher owns the releases and their swarms, and the receipts; what others may see of it is a [`Stage`], renewed each
+//! second. It serves no requests and picks no peers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use engine::{Add, AddError, Engine, Mode as OriginMode, Torrent};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use metainfo::InfoHash;
+use publish::catalogue::{Catalogue, Publication, Sent};
+use publish::live::{Origin, Standing};
+use publish::receipt::{Books, Counters, Receipts};
+use publish::site::Site;
+use serde_json::json;
+use storage::TorrentFiles;
+use tokio::sync::{mpsc, watch};
+use tracker::{Access, Tracker};
+
+use super::addresses::Addresses;
+use super::front::Begun;
+use super::material::Material;
+use crate::commands::{Context, seed};
+use crate::failure::{Exit, Failure};
+use crate::output::{Meter, Output, clean};
+
+/// How often the origin is told of the peers at its tracker: whoever announces is met this soon.
+const MEET: Duration = Duration::from_secs(5);
+
+/// The most peers it is told of at a time: more than it dials in that time.
+const MAX_MET: usize = 200;
+
+/// How often receipts are written: what a crash may lose.
+const SAVE: Duration = Duration::from_secs(5);
+
+/// What others see of the publisher.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stage {
+    pub(super) standings: BTreeMap<InfoHash, Standing>,
+    /// Peers that are connected to the origin.
+    pub(super) connected: HashSet<IpAddr>,
+    pub(super) books: Books,
+}
+
+/// How the publisher goes about it.
+pub(super) struct Terms {
+    pub(super) addresses: Addresses,
+    /// When the origin holds back; `None`: it serves whoever asks.
+    pub(super) sizing: Option<engine::Sizing>,
+    /// Of a gigabyte.
+    pub(super) price: Option<f64>,
+    /// Where the origin is for askers that did not reach this machine by themselves.
+    pub(super) hosts: Vec<IpAddr>,
+}
+
+/// What the publisher is joined to.
+pub(super) struct Joints {
+    pub(super) engine: Engine,
+    pub(super) tracker: Option<Arc<Tracker>>,
+    pub(super) site: Arc<Site>,
+    pub(super) stage: watch::Sender<Arc<Stage>>,
+    /// Downloads that begin, as the tracker hears of them.
+    pub(super) news: mpsc::Receiver<Begun>,
+}
+
+/// See the module's head.
+pub(super) struct Publisher {
+    context: Context,
+    terms: Terms,
+    joints: Joints,
+    receipts: Receipts,
+    published: BTreeMap<PathBuf, Published>,
+    met: Instant,
+    saved: Instant,
+}
+
+/// Something published.
+struct Published {
+    publication: Publication,
+    torrent: Torrent,
+    meter: Meter,
+    /// It is on the page.
+    shown: bool,
+    /// What earlier runs sent to peers.
+    before: u64,
+    /// What was last told of the origin.
+    told: Option<(OriginMode, String)>,
+}
+
+impl Publisher {
+    pub(super) fn new(context: &Context, terms: Terms, joints: Joints) -> Self {
+        let receipts = Receipts::new(context.state.path().join("receipts"));
+        let (met, saved) = (Instant::now(), Instant::now());
+        Self { context: context.clone(), terms, joints, receipts, published: BTreeMap::new(), met, saved }
+    }
+
+    /// The paths that are published.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.published.keys().cloned().collect()
+    }
+
+    /// What is on the page.
+    pub(super) fn catalogue(&self) -> Arc<Catalogue> {
+        self.joints.site.catalogue()
+    }
+
+    /// Starts the origin of what was made of a path. `None`: it is published already, just so. It is shown by
+    /// [`Publisher::show`], once its data are known to be right.
+    pub(super) async fn start(
+        &mut self,
+        path: &Path,
+        material: &Material,
+    ) -> Result<Option<Torrent>, Failure> {
+        let hash = material.metainfo.info.wire_hash();
+        if self.published.get(path).is_some_and(|published| published.torrent.hash() == hash) {
+            return Ok(None);
+        }
+        self.withdraw(path).await;
+        let publication = self.publication(material)?;
+        let torrent = self.seed(material).await?;
+        let info = &material.metainfo.info;
+        let opened = self.receipts.open(hash, info.name(), info.layout().content_length());
+        opened.map_err(|error| Failure::new(Exit::Other, "cannot keep the receipt").because(&error))?;
+        let meter = self.context.output.meter(info.name());
+        let published =
+            Published { publication, torrent: torrent.clone(), meter, shown: false, before: 0, told: None };
+        self.published.insert(path.to_owned(), published);
+        Ok(Some(torrent))
+    }
+
+    /// Puts what was started on the page and into the tracker. The torrent's hash, for those who want to tell.
+    pub(super) fn show(&mut self, path: &Path) -> Result<Option<InfoHash>, Failure> {
+        let Some(published) = self.published.get_mut(path) else { return Ok(None) };
+        let hash = published.torrent.hash();
+        published.shown = true;
+        published.before = published.torrent.status().uploaded;
+        self.follow()?;
+        Ok(Some(hash))
+    }
+
+    /// Withdraws what was published of a path: it leaves the page, the tracker and the swarm at once.
+    pub(super) async fn withdraw(&mut self, path: &Path) -> bool {
+        let Some(published) = self.published.remove(path) else { return false };
+        if let Err(failure) = self.follow() {
+            self.context.output.failure(&failure);
+        }
+        self.book(&published, Timestamp::now());
+        published.torrent.stop().await;
+        self.receipts.rest(published.torrent.hash());
+        true
+    }
+
+    fn publication(&self, material: &Material) -> Result<Publication, Failure> {
+        let metainfo = self.terms.addresses.name_ours(&material.metainfo)?;
+        let name = metainfo.info.name();
+        self.context.state.keep_torrent(&metainfo.info.wire_hash().to_string(), material.metainfo.raw())?;
+        let place = TorrentFiles::open(
+            metainfo.info.clone(),
+            material.place.folder.clone(),
+            material.place.rename.clone(),
+            storage::Mode::Seed,
+        );
+        let place = place
+            .map_err(|error| crate::commands::storage_failure(&format!("cannot publish {name}"), &error))?;
+        Ok(Publication {
+            place,
+            sha256: material.sha256.clone(),
+            published: material.published,
+            title: None,
+            notes: None,
+            sent: Sent::default(),
+            metainfo,
+        })
+    }
+
+    /// Starts the origin. It knows the torrent's own trackers; of ours it is told without announcing.
+    async fn seed(&self, material: &Material) -> Result<Torrent, Failure> {
+        let add = Add {
+            rename: material.place.rename.clone(),
+            seed_only: true,
+            sizing: self.terms.sizing,
+            ..Add::new(Arc::clone(&material.metainfo), material.place.folder.clone())
+        };
+        self.joints.engine.add(add).await.map_err(|error| {
+            let name = material.metainfo.info.name();
+            match error {
+                AddError::Duplicate(_) => Failure::usage(format!("{name} is published already"))
+                    .cause("another path holds the same files under the same name"),
+                error => seed::add_failure(name, &error),
+            }
+        })
+    }
+
+    /// Lets the page and the tracker follow what is published.
+    fn follow(&self) -> Result<(), Failure> {
+        let shown = || self.published.values().filter(|published| published.shown);
+        let catalogue = Catalogue::new(shown().map(|published| published.publication.clone()));
+        self.joints.site.replace(catalogue).map_err(|error| super::theme_failure(&error))?;
+        let Some(tracker) = &self.joints.tracker else { return Ok(()) };
+        let names = |published: &Published| {
+            let hashes = published.publication.metainfo.info.hashes();
+            [hashes.v1, hashes.v2.map(|v2| v2.truncated())].into_iter().flatten().collect::<Vec<_>>()
+        };
+        let hashes: HashSet<InfoHash> = shown().flat_map(names).collect();
+        let origin = |&hash: &InfoHash| tracker::Origin {
+            hash,
+            port: self.joints.engine.port(),
+            host: self.terms.hosts.clone(),
+        };
+        tracker.set_origins(hashes.iter().map(origin).collect());
+        tracker.set_access(Access::Allow(hashes));
+        Ok(())
+    }
+
+    /// What is due each second.
+    pub(super) async fn turn(&mut self) {
+        while let Ok(Begun { hash, peer, from, left }) = self.joints.news.try_recv() {
+            if let Some(published) =
+                self.published.values().find(|published| published.torrent.hash() == hash)
+            {
+                published.torrent.announced(peer, from, left).await;
+            }
+        }
+        if self.met.elapsed() >= MEET {
+            self.met = Instant::now();
+            self.meet().await;
+        }
+        let now = Timestamp::now();
+        for path in self.paths() {
+            // Taken out for the while, so that the receipts can be written to beside it.
+            let Some(mut published) = self.published.remove(&path) else { continue };
+            self.book(&published, now);
+            published.tell(&self.context.output);
+            self.published.insert(path, published);
+        }
+        self.renew_stage();
+        if self.saved.elapsed() >= SAVE {
+            self.saved = Instant::now();
+            self.save();
+        }
+    }
+
+    /// Tells the origin who is at its tracker.
+    async fn meet(&self) {
+        let Some(tracker) = &self.joints.tracker else { return };
+        for published in self.published.values() {
+            let peers = tracker.peers(published.torrent.hash(), MAX_MET);
+            let at: Vec<SocketAddr> = peers.into_iter().map(|(at, _)| at).collect();
+            if !at.is_empty() {
+                published.torrent.found_peers(at).await;
+            }
+        }
+    }
+
+    fn book(&mut self, published: &Published, now: Timestamp) {
+        let counters = published.counters(self.joints.tracker.as_deref());
+        let day = now.to_zoned(TimeZone::UTC).date();
+        self.receipts.record(published.torrent.hash(), day, counters);
+    }
+
+    fn renew_stage(&self) {
+        let books = self.receipts.books();
+        let standing = |published: &Published| {
+            let hash = published.torrent.hash();
+            let saved = books.get(hash).map(|book| book.saved(self.terms.price)).unwrap_or_default();
+            (hash, published.standing(self.joints.tracker.as_deref(), saved))
+        };
+        let standings = self.published.values().map(standing).collect();
+        let statuses = self.published.values().map(|published| published.torrent.status());
+        let connected = statuses.filter_map(|status| Some(status.origin.as_ref()?.connected.clone()));
+        let connected = connected.flatten().collect();
+        self.joints.stage.send_replace(Arc::new(Stage { standings, connected, books }));
+    }
+
+    fn save(&mut self) {
+        if let Err(error) = self.receipts.save() {
+            let failure = Failure::new(Exit::Other, "cannot keep the receipt").because(&error);
+            self.context.output.failure(&failure);
+        }
+    }
+
+    /// Stops all swarms and writes the receipts a last time.
+    pub(super) async fn finish(mut self) {
+        let now = Timestamp::now();
+        for published in std::mem::take(&mut self.published).into_values() {
+            self.book(&published, now);
+        }
+        self.save();
+        self.joints.engine.stop().await;
+    }
+}
+
+impl Published {
+    fn counters(&self, tracker: Option<&Tracker>) -> Counters {
+        let status = self.torrent.status();
+        let Sent { http, web_seed } = &self.publication.sent;
+        let downloads = status.origin.as_ref().map(|origin| origin.completions).unwrap_or_default();
+        Counters {
+            verified: downloads.verified,
+            verified_bytes: downloads.verified_bytes,
+            claimed: downloads.verified + downloads.claimed,
+            reported: tracker.map_or(0, |tracker| tracker.counts(self.torrent.hash()).downloaded.into()),
+            sent_peers: status.uploaded.saturating_sub(self.before),
+            sent_web_seed: web_seed.load(Relaxed),
+            sent_http: http.load(Relaxed),
+        }
+    }
+
+    fn standing(&self, tracker: Option<&Tracker>, saved: publish::live::Saved) -> Standing {
+        let status = self.torrent.status();
+        let counts = tracker.map(|tracker| tracker.counts(self.torrent.hash())).unwrap_or_default();
+        let origin = status.origin.as_ref();
+        Standing {
+            seeders: counts.complete.into(),
+            leechers: counts.incomplete.into(),
+            reported: counts.downloaded.into(),
+            origin: Origin {
+                mode: origin.map_or("plain", |origin| origin.mode.name()),
+                reason: origin.map(|origin| origin.reason.clone()).unwrap_or_default(),
+                copies: origin.map_or(0, |origin| u32::try_from(origin.copies).unwrap_or(u32::MAX)),
+                rate: status.rate_up,
+            },
+            saved,
+        }
+    }
+
+    /// Shows how it goes, and says when the origin changes its mind.
+    fn tell(&mut self, output: &Output) {
+        let status = self.torrent.status();
+        self.meter.wait(&crate::commands::get::uploads(&status));
+        let origin = status.origin.as_ref();
+        output.event(json!({
+            "event": "progress", "hash": status.hash.to_string(), "up": status.rate_up, "uploaded": status.uploaded,
+            "peers": status.peers, "seeds": status.seeds, "mode": origin.map(|origin| origin.mode.name()),
+            "copies": origin.map(|origin| origin.copies),
+        }));
+        let Some(origin) = origin else { return };
+        let now = (origin.mode, origin.reason.clone());
+        if self.told.as_ref() != Some(&now) {
+            output.event(json!({
+                "event": "origin", "hash": status.hash.to_string(), "mode": origin.mode.name(), "reason": origin.reason,
+                "copies": origin.copies,
+            }));
+            output.note(format_args!("{}: {} ({})", clean(&status.name), origin.mode.name(), origin.reason));
+            self.told = Some(now);
+        }
+    }
+}
