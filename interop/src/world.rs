@@ -107,10 +107,8 @@ impl World {
         Ipv4Addr::new(198, 18, 0, self.addresses)
     }
 
-    /// The address that was given first.
-    pub(crate) fn first_address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(198, 18, 0, 1)
-    }
+    /// The address that is given first.
+    pub(crate) const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
     /// Starts a program; what it prints goes to `NAME.out` and `NAME.err`.
     pub(crate) fn start(

@@ -16,6 +16,7 @@ const STEPS: &[Step] = &[
     ("doc", doc),
     ("deny", deny),
     ("sim", || sim::run(&["--seeds", "1000"])),
+    ("origins", || sim::run(&["--origin", "--seeds", "200"])),
     ("fuzz", fuzz::smoke),
 ];
 

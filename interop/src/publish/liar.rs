@@ -24,7 +24,8 @@ impl Liar {
         thread::spawn(move || {
             let mut id = *b"-HW0000-lying.......";
             id[19] = b'a' + number;
-            let hash: String = info_hash.as_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+            let hash =
+                info_hash.as_bytes().iter().fold(String::new(), |hash, byte| hash + &format!("%{byte:02x}"));
             let announce = format!(
                 "{site}/announce?info_hash={hash}&peer_id={}&port={}&compact=1&downloaded=0",
                 String::from_utf8_lossy(&id),

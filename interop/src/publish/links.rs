@@ -74,7 +74,7 @@ fn follow(setup: &Setup, world: &mut World, url: &str, page: &str, payload: &Pat
     for client in [Client::Transmission, Client::Aria2] {
         let folder = world.folder(&format!("{client:?}"))?;
         // Transmission announces from whichever address the system picks, which is that of the tracker here.
-        let address = if client == Client::Transmission { world.first_address() } else { world.address() };
+        let address = if client == Client::Transmission { World::FIRST } else { world.address() };
         let task =
             Task { role: "page", torrent: &torrent, folder: &folder, address, seed: false, upload: None };
         client.start(setup, world, &task)?.complete()?;

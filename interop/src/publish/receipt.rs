@@ -42,10 +42,10 @@ pub(super) fn run(setup: &Setup) -> Outcome {
     }
     let origin = (at, ORIGIN_PORT);
     let liars: Vec<Liar> = (0..3).map(|number| Liar::start(origin, &site.url, &metainfo, number)).collect();
-    for process in ours.iter_mut() {
+    for process in &mut ours {
         process.wait_until("complete", PATIENCE, complete)?;
     }
-    for process in theirs.iter_mut() {
+    for process in &mut theirs {
         process.wait_until("complete", PATIENCE, |process| process.stdout().contains("complete"))?;
     }
     let receipt = proved(&site, 5)?;

@@ -109,12 +109,12 @@ impl Run {
         doors: Doors,
         addresses: Addresses,
     ) -> Result<Self, Failure> {
-        let tracked = tracker::Config {
+        let rules = tracker::Config {
             access: Access::Allow(HashSet::new()),
             trust_proxy: proxies(&args.trust_proxy)?,
             ..tracker::Config::default()
         };
-        let tracker = if args.no_tracker { None } else { Some(Arc::new(Tracker::new(tracked, random()?))) };
+        let tracker = if args.no_tracker { None } else { Some(Arc::new(Tracker::new(rules, random()?))) };
         let (stage, stages) = watch::channel(Arc::default());
         let gate = Gate::new(stages.clone());
         let site = Site::new(
@@ -130,7 +130,7 @@ impl Run {
         let front = Front { site: Arc::clone(&site), stages: stages.clone(), price: args.price_per_gb };
         let (metered, counted) = (tracker.clone(), Arc::clone(&counts));
         let proxies = proxies(&args.trust_proxy)?;
-        let served = publish::serve::Site {
+        let shown = publish::serve::Site {
             content: Arc::new(front),
             tracker: Arc::new(Door { tracker: tracker.clone(), begun }),
             metrics: Arc::new(move || metrics(&stages.borrow(), &counted, metered.as_deref())),
@@ -141,7 +141,7 @@ impl Run {
         let (base, local) =
             (addresses.base.clone(), is_local(&addresses.base).then_some((doors.at, doors.https)));
         let server = tokio::spawn(doors.serve(
-            Arc::new(served),
+            Arc::new(shown),
             Limits::default(),
             tracker.clone(),
             context.output.clone(),
@@ -150,7 +150,7 @@ impl Run {
         let terms = Terms {
             hosts: hosts(args, &base).await,
             addresses,
-            sizing: (args.copies > 0).then(|| engine::Sizing { copies: args.copies as usize, hold: HOLD }),
+            sizing: (args.copies > 0).then_some(engine::Sizing { copies: args.copies as usize, hold: HOLD }),
             price: args.price_per_gb,
         };
         let engine = start_engine(config).await?;
@@ -267,7 +267,9 @@ impl Run {
                 self.publisher.show(&path).map(|shown| {
                     let catalogue = self.publisher.catalogue();
                     let release = catalogue.releases().iter().find(|release| Some(release.hash()) == shown);
-                    release.into_iter().for_each(|release| tell_published(&output, &base, release));
+                    if let Some(release) = release {
+                        tell_published(&output, &base, release);
+                    }
                 })
             }
             News::Checked(path, Err(failure)) => {

@@ -129,7 +129,9 @@ fn stamp<'a>(begin: &str, files: impl Iterator<Item = &'a Path>) -> Result<Strin
         let numbers = [metadata.len(), metadata.ino(), metadata.mtime().cast_unsigned()];
         hasher.update(path.as_os_str().as_encoded_bytes());
         hasher.update([0]);
-        numbers.iter().for_each(|number| hasher.update(number.to_le_bytes()));
+        for number in numbers {
+            hasher.update(number.to_le_bytes());
+        }
         hasher.update(metadata.mtime_nsec().to_le_bytes());
     }
     Ok(hex(&hasher.finalize()))
