@@ -115,6 +115,24 @@ fn a_withdrawn_path_leaves_the_page_at_the_next_signal() {
 }
 
 #[test]
+fn a_signal_makes_the_page_say_what_the_intro_says_by_then() {
+    let world = World::new();
+    world.write("site/film.bin", noise(40_000));
+    world.write("intro.md", "Early words");
+    let line = "publish site/film.bin --intro intro.md --http 127.0.0.1:0 --state-dir origin --json";
+    let mut site = world.start(line);
+    let event: serde_json::Value = serde_json::from_str(&site.wait_for("\"publishing\"")).unwrap();
+    let page = || String::from_utf8(fetch(event["url"].as_str().unwrap(), "").1).unwrap();
+    assert!(page().contains("Early words"));
+    world.write("intro.md", "Late words");
+    world.write("site/film.bin", noise(60_000));
+    site.signal("HUP");
+    // The changed file is published after the page was made anew.
+    site.wait_for("\"published\"");
+    assert!(page().contains("Late words"));
+}
+
+#[test]
 fn only_what_is_published_is_tracked() {
     let world = World::new();
     world.write("site/film.bin", noise(40_000));

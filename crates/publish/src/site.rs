@@ -23,8 +23,6 @@ pub type Gate = dyn Fn(InfoHash, IpAddr) -> Option<Duration> + Send + Sync;
 
 /// The site.
 pub struct Site {
-    settings: Settings,
-    theme: Theme,
     live: Arc<dyn Live>,
     gate: Box<Gate>,
     /// Held only to take or swap the pointer.
@@ -33,6 +31,8 @@ pub struct Site {
 
 /// One state of the site.
 struct Shown {
+    settings: Settings,
+    theme: Theme,
     catalogue: Arc<Catalogue>,
     shelf: Shelf,
 }
@@ -46,15 +46,25 @@ impl Site {
         live: Arc<dyn Live>,
         gate: Box<Gate>,
     ) -> Result<Self, ThemeError> {
-        let shown = RwLock::new(Arc::new(Shown::new(&settings, &theme, catalogue)?));
-        Ok(Self { settings, theme, live, gate, shown })
+        let shown = Shown::new(settings, theme, Arc::new(catalogue))?;
+        Ok(Self { live, gate, shown: RwLock::new(Arc::new(shown)) })
     }
 
     /// Shows these releases instead from the next request on.
     pub fn replace(&self, catalogue: Catalogue) -> Result<(), ThemeError> {
-        let next = Shown::new(&self.settings, &self.theme, catalogue)?;
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        let now = self.shown();
+        self.show(Shown::new(now.settings.clone(), now.theme.clone(), Arc::new(catalogue))?);
         Ok(())
+    }
+
+    /// Shows the same releases in another manner from the next request on.
+    pub fn restyle(&self, settings: Settings, theme: Theme) -> Result<(), ThemeError> {
+        self.show(Shown::new(settings, theme, self.catalogue())?);
+        Ok(())
+    }
+
+    fn show(&self, next: Shown) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 
     /// What is shown.
@@ -76,8 +86,9 @@ impl Site {
 }
 
 impl Shown {
-    fn new(settings: &Settings, theme: &Theme, catalogue: Catalogue) -> Result<Self, ThemeError> {
-        Ok(Self { shelf: stock(settings, theme, &catalogue, true)?, catalogue: Arc::new(catalogue) })
+    fn new(settings: Settings, theme: Theme, catalogue: Arc<Catalogue>) -> Result<Self, ThemeError> {
+        let shelf = stock(&settings, &theme, &catalogue, true)?;
+        Ok(Self { settings, theme, catalogue, shelf })
     }
 }
 

@@ -151,6 +151,7 @@ impl Run {
             hosts: hosts(args, &base).await,
             addresses,
             sizing: (args.copies > 0).then_some(engine::Sizing { copies: args.copies as usize, hold: HOLD }),
+            title: title(args),
             price: args.price_per_gb,
         };
         let engine = start_engine(config).await?;
@@ -196,6 +197,7 @@ impl Run {
                 _ = stop.asked() => return,
                 _ = turns.tick() => self.publisher.turn().await,
                 _ = self.hangups.recv() => {
+                    self.restyle(args);
                     look_at = self.folders.is_some().then(Instant::now);
                     if self.folders.is_none() {
                         self.look_again(args);
@@ -226,6 +228,14 @@ impl Run {
             self.prepare(path, args);
         }
         !changes.moving.is_empty()
+    }
+
+    /// Reads what the page says and looks like again; what cannot be read stays as it was.
+    fn restyle(&self, args: &Publish) {
+        let read = || self.publisher.restyle(settings(args, &self.base)?, theme(args)?);
+        if let Err(failure) = read() {
+            self.context.output.failure(&failure);
+        }
     }
 
     /// Looks at all paths again: what changed is published anew.
@@ -346,6 +356,11 @@ fn tell_published(output: &Output, base: &str, release: &Release) {
         output.result(format_args!("  {}, {}", clean(info.name()), size(info.layout().content_length())));
         output.result(format_args!("  headwater get {base}/{}", release.torrent_url()));
     }
+}
+
+/// What the user calls the only release.
+fn title(args: &Publish) -> Option<String> {
+    args.title.clone().filter(|_| args.source.len() == 1 && !args.watch)
 }
 
 /// What the page says of the site as a whole.

@@ -11,7 +11,7 @@ use storage::{Mode, TorrentFiles};
 
 use super::addresses::{Addresses, host_of};
 use super::material::{Material, prepare};
-use super::{settings, theme, theme_failure};
+use super::{settings, theme, theme_failure, title};
 use crate::args::Publish;
 use crate::commands::{Context, storage_failure};
 use crate::failure::{Exit, Failure};
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, args: &Publish, folder: &Path) -> Result<Ex
     let materials: Vec<Material> =
         args.source.iter().map(|path| prepare(context, path, args.format)).collect::<Result<_, _>>()?;
     let trackers = trackers(args, &base);
-    let raw = materials.iter().map(publication).collect::<Result<Vec<_>, _>>()?;
+    let raw = materials.iter().map(|material| publication(args, material)).collect::<Result<Vec<_>, _>>()?;
     let places: Vec<String> =
         Catalogue::new(raw.iter().cloned()).releases().iter().map(|release| release.slug.clone()).collect();
     let named = raw.into_iter().zip(places).map(|(publication, slug)| {
@@ -64,7 +64,7 @@ fn trackers(args: &Publish, base: &str) -> Vec<String> {
     }
 }
 
-fn publication(material: &Material) -> Result<Publication, Failure> {
+fn publication(args: &Publish, material: &Material) -> Result<Publication, Failure> {
     let info = Arc::clone(&material.metainfo.info);
     let what = format!("cannot publish {}", info.name());
     let (folder, rename) = (material.place.folder.clone(), material.place.rename.clone());
@@ -75,7 +75,7 @@ fn publication(material: &Material) -> Result<Publication, Failure> {
         place,
         sha256: material.sha256.clone(),
         published: material.published,
-        title: None,
+        title: title(args),
         notes: None,
         sent: Sent::default(),
     })

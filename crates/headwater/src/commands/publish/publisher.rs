@@ -18,6 +18,7 @@ use publish::catalogue::{Catalogue, Publication, Sent};
 use publish::live::{Origin, Standing};
 use publish::receipt::{Books, Counters, Receipts};
 use publish::site::Site;
+use publish::{Settings, Theme};
 use serde_json::json;
 use storage::TorrentFiles;
 use tokio::sync::{mpsc, watch};
@@ -53,6 +54,8 @@ pub(super) struct Terms {
     pub(super) addresses: Addresses,
     /// When the origin holds back; `None`: it serves whoever asks.
     pub(super) sizing: Option<engine::Sizing>,
+    /// What the only release is called.
+    pub(super) title: Option<String>,
     /// Of a gigabyte.
     pub(super) price: Option<f64>,
     /// Where the origin is for askers that did not reach this machine by themselves.
@@ -103,6 +106,11 @@ impl Publisher {
     /// The paths that are published.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         self.published.keys().cloned().collect()
+    }
+
+    /// The page says other things, or looks otherwise.
+    pub(super) fn restyle(&self, settings: Settings, theme: Theme) -> Result<(), Failure> {
+        self.joints.site.restyle(settings, theme).map_err(|error| super::theme_failure(&error))
     }
 
     /// What is on the page.
@@ -172,7 +180,7 @@ impl Publisher {
             place,
             sha256: material.sha256.clone(),
             published: material.published,
-            title: None,
+            title: self.terms.title.clone(),
             notes: None,
             sent: Sent::default(),
             metainfo,
@@ -347,7 +355,15 @@ impl Published {
                 "event": "origin", "hash": status.hash.to_string(), "mode": origin.mode.name(), "reason": origin.reason,
                 "copies": origin.copies,
             }));
-            output.note(format_args!("{}: {} ({})", clean(&status.name), origin.mode.name(), origin.reason));
+            // How it begins is no news.
+            if self.told.is_some() {
+                output.note(format_args!(
+                    "{}: {} ({})",
+                    clean(&status.name),
+                    origin.mode.name(),
+                    origin.reason
+                ));
+            }
             self.told = Some(now);
         }
     }
