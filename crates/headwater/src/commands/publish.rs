@@ -109,12 +109,7 @@ impl Run {
         doors: Doors,
         addresses: Addresses,
     ) -> Result<Self, Failure> {
-        let rules = tracker::Config {
-            access: Access::Allow(HashSet::new()),
-            trust_proxy: proxies(&args.trust_proxy)?,
-            ..tracker::Config::default()
-        };
-        let tracker = if args.no_tracker { None } else { Some(Arc::new(Tracker::new(rules, random()?))) };
+        let tracker = tracker(args)?;
         let (stage, stages) = watch::channel(Arc::default());
         let gate = Gate::new(stages.clone());
         let site = Site::new(
@@ -323,6 +318,16 @@ impl Run {
         _ = self.end.send(());
         self.server.await.map_err(|crash| Failure::new(Exit::Other, "the web server crashed").because(&crash))
     }
+}
+
+/// The tracker, if there is to be one: nothing is tracked until it is published.
+fn tracker(args: &Publish) -> Result<Option<Arc<Tracker>>, Failure> {
+    let config = tracker::Config {
+        access: Access::Allow(HashSet::new()),
+        trust_proxy: proxies(&args.trust_proxy)?,
+        ..tracker::Config::default()
+    };
+    Ok(if args.no_tracker { None } else { Some(Arc::new(Tracker::new(config, random()?))) })
 }
 
 /// Whether an address leads nowhere but to this machine.
