@@ -52,8 +52,10 @@ fn in_words(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet: is the clock right?".into()
         }
-        // A bad signature is that of an issuer who took the name of a trusted one.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+        // A bad signature, or one that the key cannot have made, is that of an issuer who took the name of a trusted one.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "is of an issuer that is not trusted".into()
         }
         CertificateError::Revoked => "was revoked".into(),
