@@ -190,6 +190,7 @@ impl Run {
         loop {
             tokio::select! {
                 _ = stop.asked() => return,
+                begun = self.publisher.begun() => self.publisher.tell_begun(begun).await,
                 _ = turns.tick() => self.publisher.turn().await,
                 _ = self.hangups.recv() => {
                     self.restyle(args);

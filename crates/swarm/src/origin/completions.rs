@@ -70,9 +70,15 @@ impl Ledger {
         let mut likely = self.downloads.iter().filter(|(_, one)| one.ip == ip && one.is_unannounced());
         let id = if known { Some(id) } else { likely.next().map(|(&id, _)| id) }.unwrap_or(id);
         match self.downloads.get_mut(&id) {
-            Some(download) if download.is_unannounced() => {
+            Some(download) if !download.announced => {
+                let more = bytes.saturating_sub(download.bytes);
                 download.announced = true;
-                download.bytes = download.bytes.max(bytes);
+                download.bytes += more;
+                match download.state {
+                    State::Claimed => self.sums.claimed_bytes += more,
+                    State::Verified => self.sums.verified_bytes += more,
+                    State::Announced | State::Fetching => {}
+                }
             }
             Some(_) => {}
             None => self.remember(id, Download { ip, bytes, announced: true, state: State::Announced }),
@@ -200,6 +206,16 @@ mod tests {
         assert_eq!(ledger.completions(), sums(0, 100));
         ledger.claim(PeerId([2; 20]));
         assert_eq!(ledger.completions().claimed_bytes, 190);
+    }
+
+    #[test]
+    fn a_start_that_is_heard_of_late_counts_all_the_same() {
+        let mut ledger = Ledger::default();
+        ledger.meet(PeerId([1; 20]), IP, 60);
+        ledger.claim(PeerId([1; 20]));
+        ledger.verify(PeerId([1; 20]), IP);
+        ledger.announce(PeerId([1; 20]), IP, 100);
+        assert_eq!(ledger.completions(), sums(100, 0));
     }
 
     #[test]

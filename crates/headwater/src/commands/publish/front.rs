@@ -121,8 +121,7 @@ pub(super) struct Begun {
     pub(super) left: u64,
 }
 
-/// Downloads that began and that the publisher has not heard of: it listens each second. More are not told, and counted by
-/// what the origin sees of them.
+/// Downloads that began and that the publisher has not heard of: more are not told, and counted by what the origin sees of them.
 pub(super) const BEGUN: usize = 4096;
 
 /// The tracker behind the web server; or none.

@@ -226,15 +226,23 @@ impl Publisher {
         Ok(())
     }
 
+    /// The next download that begins, as the tracker hears of it.
+    pub(super) async fn begun(&mut self) -> Begun {
+        match self.joints.news.recv().await {
+            Some(begun) => begun,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells the origin of a download that begins, before it can be over.
+    pub(super) async fn tell_begun(&self, Begun { hash, peer, from, left }: Begun) {
+        if let Some(published) = self.published.values().find(|published| published.torrent.hash() == hash) {
+            published.torrent.announced(peer, from, left).await;
+        }
+    }
+
     /// What is due each second.
     pub(super) async fn turn(&mut self) {
-        while let Ok(Begun { hash, peer, from, left }) = self.joints.news.try_recv() {
-            if let Some(published) =
-                self.published.values().find(|published| published.torrent.hash() == hash)
-            {
-                published.torrent.announced(peer, from, left).await;
-            }
-        }
         if self.met.elapsed() >= MEET {
             self.met = Instant::now();
             self.meet().await;
