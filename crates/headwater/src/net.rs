@@ -1,6 +1,6 @@
 //! From network flags to an engine's configuration; and the refusal of what is not supported.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use engine::{Config, Families, Listen};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -67,6 +67,19 @@ pub(crate) fn distrust_hint(why: &str) -> &'static str {
     } else {
         "tell the owner of the server: until its certificate is renewed nobody can tell whose it is"
     }
+}
+
+/// The address of this machine that a packet to the outside would come from. None is sent.
+pub(crate) fn outward(v6: bool) -> Option<IpAddr> {
+    // Addresses that are set aside for documentation: any outside will do.
+    let (from, to): (IpAddr, IpAddr) = if v6 {
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+    } else {
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+    };
+    let socket = UdpSocket::bind((from, 0)).ok()?;
+    socket.connect((to, 9)).ok()?;
+    socket.local_addr().ok().map(|at| at.ip())
 }
 
 /// What a failing flag's user may do instead.

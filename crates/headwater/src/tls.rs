@@ -7,7 +7,7 @@ mod acme;
 mod files;
 mod self_signed;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::args::Tls;
 use crate::config::StateDir;
 use crate::failure::{Exit, Failure};
+use crate::net::outward;
 use crate::output::Output;
 
 /// What the tracker speaks over TLS.
@@ -110,19 +111,6 @@ pub(crate) fn names_of(served: IpAddr) -> Vec<String> {
     let mut names = vec!["localhost".to_owned()];
     names.extend(addresses.iter().map(IpAddr::to_string));
     names
-}
-
-/// The address of this machine that a packet to the outside would come from. None is sent.
-fn outward(v6: bool) -> Option<IpAddr> {
-    // Addresses that are set aside for documentation: any outside will do.
-    let (from, to): (IpAddr, IpAddr) = if v6 {
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
-    } else {
-        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
-    };
-    let socket = UdpSocket::bind((from, 0)).ok()?;
-    socket.connect((to, 9)).ok()?;
-    socket.local_addr().ok().map(|at| at.ip())
 }
 
 fn build(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, Failure> {

@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::HeaderMap;
+
+use crate::shelf::digest;
 
 /// Says what is at a path.
 pub trait Content: Send + Sync + 'static {
@@ -44,6 +45,14 @@ pub struct Page {
     pub etag: String,
     /// How long it may be kept without being asked for again; zero: always ask (`no-cache`).
     pub fresh: Duration,
+}
+
+impl Page {
+    /// A page that is asked for again each time, and shown in the browser.
+    pub fn new(content_type: &'static str, body: Bytes) -> Self {
+        let etag = format!("\"{}\"", digest(&body));
+        Self { content_type, disposition: None, body, etag, fresh: Duration::ZERO }
+    }
 }
 
 /// One file as people see it, put together from parts of files on disk.
@@ -95,12 +104,10 @@ pub struct TrackerRequest<'a> {
     pub path: &'a str,
     /// The query, without its question mark.
     pub query: &'a str,
-    /// Who connected: the asker, or a proxy that names it in the headers.
+    /// Who asks; behind a proxy whose word is believed, whom it names.
     pub from: IpAddr,
-    /// The address of ours at which the asker's connection arrived.
-    pub reached: IpAddr,
-    /// For `Forwarded` and its kin.
-    pub headers: &'a HeaderMap,
+    /// The address of ours at which the asker arrived; `None`: at a proxy, and how that is reached is unknown.
+    pub reached: Option<IpAddr>,
 }
 
 /// What the tracker says.

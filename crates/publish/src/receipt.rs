@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use metainfo::InfoHash;
@@ -75,7 +76,8 @@ pub struct Book {
 
 #[derive(Debug)]
 struct Entry {
-    book: Book,
+    /// Shared with those who show it, and copied when it changes.
+    book: Arc<Book>,
     /// What has been booked of this process's counters.
     booked: Counters,
     changed: bool,
@@ -190,7 +192,7 @@ impl Receipts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Book::new(hash, name, size),
             Err(source) => return Err(ReceiptError { path, source }),
         };
-        self.books.insert(hash, Entry { book, booked: Counters::default(), changed: false });
+        self.books.insert(hash, Entry { book: Arc::new(book), booked: Counters::default(), changed: false });
         Ok(())
     }
 
@@ -201,7 +203,7 @@ impl Receipts {
         let news = now.minus(begun);
         entry.booked = now;
         if news != Counters::default() {
-            entry.book.add(day, news);
+            Arc::make_mut(&mut entry.book).add(day, news);
             entry.changed = true;
         }
     }
@@ -223,9 +225,9 @@ impl Receipts {
         Ok(())
     }
 
-    /// Copies of all receipts, for those who show them.
+    /// All receipts as they are now, for those who show them.
     pub fn books(&self) -> Books {
-        Books(self.books.iter().map(|(&hash, entry)| (hash, entry.book.clone())).collect())
+        Books(self.books.iter().map(|(&hash, entry)| (hash, Arc::clone(&entry.book))).collect())
     }
 
     fn path(&self, hash: InfoHash) -> PathBuf {
@@ -235,12 +237,12 @@ impl Receipts {
 
 /// All receipts as they were at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Books(BTreeMap<InfoHash, Book>);
+pub struct Books(BTreeMap<InfoHash, Arc<Book>>);
 
 impl Books {
     /// One release's receipt.
     pub fn get(&self, hash: InfoHash) -> Option<&Book> {
-        self.0.get(&hash)
+        self.0.get(&hash).map(Arc::as_ref)
     }
 
     /// `/receipt.json`. `price`: of a gigabyte.

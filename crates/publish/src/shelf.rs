@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use metainfo::InfoHash;
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +47,7 @@ pub(crate) fn stock(
     let mut shelf = Shelf::new();
     for (path, bytes) in theme.assets() {
         let fresh = if path == "robots.txt" { Duration::ZERO } else { ASSETS_FRESH };
-        let page = Page { fresh, ..page(media::type_of(path), bytes.clone()) };
+        let page = Page { fresh, ..Page::new(media::type_of(path), bytes.clone()) };
         shelf.insert(format!("/{path}"), Item::Page(page));
     }
     let front = match catalogue.only() {
@@ -56,8 +55,10 @@ pub(crate) fn stock(
         None => pages.index()?,
     };
     shelf.insert("/".to_owned(), html(front));
-    shelf
-        .insert("/feed.atom".to_owned(), Item::Page(page(media::type_of("feed.atom"), pages.feed()?.into())));
+    shelf.insert(
+        "/feed.atom".to_owned(),
+        Item::Page(Page::new(media::type_of("feed.atom"), pages.feed()?.into())),
+    );
     for release in catalogue.releases() {
         put_release(&mut shelf, &pages, release)?;
     }
@@ -69,14 +70,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..16])
 }
 
-/// A page that is asked for again each time.
-pub(crate) fn page(content_type: &'static str, body: Bytes) -> Page {
-    let etag = format!("\"{}\"", digest(&body));
-    Page { content_type, disposition: None, body, etag, fresh: Duration::ZERO }
-}
-
 fn html(text: String) -> Item {
-    Item::Page(page(media::type_of(".html"), text.into()))
+    Item::Page(Page::new(media::type_of(".html"), text.into()))
 }
 
 fn put_release(shelf: &mut Shelf, pages: &Pages<'_>, release: &Release) -> Result<(), ThemeError> {
@@ -92,11 +87,14 @@ fn put_release(shelf: &mut Shelf, pages: &Pages<'_>, release: &Release) -> Resul
     let name = &release.torrent_name;
     let torrent = Page {
         disposition: Some(attachment(name)),
-        ..page(media::type_of(name), release.metainfo.raw().clone())
+        ..Page::new(media::type_of(name), release.metainfo.raw().clone())
     };
     shelf.insert(format!("/{name}"), Item::Page(torrent));
     if let Some(sums) = checksum::sums(release) {
-        shelf.insert(format!("/{slug}/SHA256SUMS"), Item::Page(page(media::type_of(".txt"), sums.into())));
+        shelf.insert(
+            format!("/{slug}/SHA256SUMS"),
+            Item::Page(Page::new(media::type_of(".txt"), sums.into())),
+        );
     }
     let hash = release.hash();
     for file in &release.files {

@@ -15,7 +15,7 @@ use crate::catalogue::{Catalogue, Release};
 use crate::content::{Content, Found, Page};
 use crate::live::{Live, Standing};
 use crate::page::Settings;
-use crate::shelf::{Item, Shelf, page, stock};
+use crate::shelf::{Item, Shelf, stock};
 use crate::theme::{Theme, ThemeError};
 
 /// Whether the web seed of a torrent gives to who asks at this moment; `Some`: not now, ask again after this time.
@@ -81,7 +81,7 @@ impl Site {
         let each = catalogue.releases().iter().map(Release::hash);
         let known: BTreeMap<String, Standing> =
             each.filter_map(|hash| Some((hash.to_string(), self.live.standing(hash)?))).collect();
-        page("application/json", json!({ "releases": known }).to_string().into())
+        Page::new("application/json", json!({ "releases": known }).to_string().into())
     }
 }
 

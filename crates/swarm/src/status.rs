@@ -181,7 +181,8 @@ impl Swarm {
     /// Whether a connected peer that wants more lacks a piece that we have and no other connected peer has, or one that fed us
     /// wants to see that we are complete.
     pub fn needed_by_others(&self) -> bool {
-        let anyone = self.peers.values().any(|peer| !peer.upload_only);
+        // Who wants nothing of us lacks nothing, whatever it shows: a sizing origin shows few of its pieces.
+        let anyone = self.peers.values().any(|peer| peer.interested);
         if self.is_being_checked() {
             return true;
         }

@@ -281,7 +281,7 @@ fn show(output: &Output, meter: &mut Meter, status: &Status, reported: &mut Inst
 }
 
 /// Says when a sizing origin gives more or less than before, and why.
-fn show_mode(output: &Output, status: &Status, shown: &mut Option<Mode>) {
+pub(super) fn show_mode(output: &Output, status: &Status, shown: &mut Option<Mode>) {
     let Some(origin) = status.origin.as_ref().filter(|origin| *shown != Some(origin.mode)) else { return };
     *shown = Some(origin.mode);
     output.event(json!({

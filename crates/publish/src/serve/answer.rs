@@ -93,12 +93,12 @@ impl Server {
     }
 
     fn track<B>(&self, request: &Request<B>, ends: Ends) -> Option<Answer> {
+        let from = forwarded::client(ends.from, request.headers(), &*self.site.is_proxy);
         let answer = self.site.tracker.answer(TrackerRequest {
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
-            from: ends.from,
-            reached: ends.reached,
-            headers: request.headers(),
+            from,
+            reached: (from == ends.from).then_some(ends.reached),
         })?;
         Some(text(StatusCode::OK, answer.content_type, answer.body))
     }

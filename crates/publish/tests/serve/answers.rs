@@ -121,10 +121,9 @@ async fn what_is_not_given_at_the_moment_says_when_to_come_back() {
 async fn the_tracker_is_told_who_asks_and_where_we_were_reached() {
     let server = start([("/no/announce", page("a file of that name"))]).await;
     assert_eq!(server.get("/announce?a=%20b").await.text(), "/announce a=%20b 127.0.0.1 127.0.0.1");
-    // Whom a proxy speaks for is the tracker's to judge: it gets the headers.
     let lines = "X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n";
     let reply = server.ask("GET", "/%73ecret/scrape", lines).await;
-    assert_eq!((reply.status, reply.text()), (200, "/%73ecret/scrape  127.0.0.1 127.0.0.1"));
+    assert_eq!((reply.status, reply.text()), (200, "/%73ecret/scrape  198.51.100.7 a proxy"));
     assert_eq!(server.get("/no/announce").await.text(), "a file of that name");
 }
 

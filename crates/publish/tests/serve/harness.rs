@@ -37,7 +37,8 @@ struct Echo;
 
 impl Announces for Echo {
     fn answer(&self, request: TrackerRequest<'_>) -> Option<TrackerAnswer> {
-        let TrackerRequest { path, query, from, reached, .. } = request;
+        let TrackerRequest { path, query, from, reached } = request;
+        let reached = reached.map_or("a proxy".to_owned(), |ip| ip.to_string());
         let body = format!("{path} {query} {from} {reached}").into();
         (path != "/no/announce").then_some(TrackerAnswer { content_type: "text/plain", body })
     }

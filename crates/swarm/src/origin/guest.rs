@@ -138,13 +138,13 @@ impl Guest {
         }
     }
 
-    /// It was sent bytes of a piece.
-    pub(super) fn receive(&mut self, now: Duration, piece: u32, bytes: u32) {
+    /// It was sent bytes of a piece; says whether those were the last of it.
+    pub(super) fn receive(&mut self, now: Duration, piece: u32, bytes: u32) -> bool {
         self.moved = now;
-        if let Some(open) = self.open.get_mut(&piece) {
-            open.left = open.left.saturating_sub(bytes);
-            open.moved = now;
-        }
+        let Some(open) = self.open.get_mut(&piece).filter(|open| open.left > 0) else { return false };
+        open.left = open.left.saturating_sub(bytes);
+        open.moved = now;
+        open.left == 0
     }
 
     /// Takes all pieces back that were given to it.

@@ -89,10 +89,10 @@ impl Swarm {
                 *sent = OUT;
             }
         }
-        if let Some(guest) = origin.guests.get_mut(&key) {
-            guest.receive(self.now, piece, bytes);
+        // Only a piece that is wholly sent makes room for another: nothing is looked for at each block.
+        if origin.guests.get_mut(&key).is_some_and(|guest| guest.receive(self.now, piece, bytes)) {
+            self.give(key);
         }
-        self.give(key);
     }
 
     /// A peer left.

@@ -228,6 +228,9 @@ fn the_rarest_piece_and_what_only_we_have_are_known() {
     let mut world = swarm! { pieces: 2, blocks_per_piece: 1, have: have };
     assert!(!world.swarm.needed_by_others());
     let first = world.leech(&[1]);
+    // Who shows less than it has, as a sizing origin does, wants nothing and is not waited for.
+    assert!(!world.swarm.needed_by_others());
+    world.say(first, Message::Interested);
     assert!(world.swarm.needed_by_others());
     assert_eq!(world.swarm.rarest_copies(), 0);
     world.say(first, Message::Have(0));

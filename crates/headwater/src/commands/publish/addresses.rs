@@ -1,12 +1,13 @@
 //! By which addresses people reach what is published, and how a torrent names them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use metainfo::Metainfo;
 use metainfo::edit::{Change, Edit};
 
 use crate::failure::{Exit, Failure};
+use crate::net::outward;
 use crate::source;
 
 /// See the module's head.
@@ -16,26 +17,24 @@ pub(super) struct Addresses {
     pub(super) base: String,
     /// Announce addresses of ours, a tier each; empty: we have no tracker.
     pub(super) trackers: Vec<String>,
-    /// What stands between the base and a torrent's name in the address of its web seed (BEP 19); `HASH` is replaced.
-    pub(super) web_seed: String,
 }
 
 impl Addresses {
     /// Those of a site that we serve ourselves.
     pub(super) fn served(base: String, tracked: bool) -> Self {
         let trackers = tracked.then(|| format!("{base}/announce")).into_iter().collect();
-        Self { base, trackers, web_seed: "/seed/HASH/".into() }
+        Self { base, trackers }
     }
 
-    /// The same torrent with our trackers and our web seed before its own.
-    pub(super) fn name_ours(&self, metainfo: &Metainfo) -> Result<Arc<Metainfo>, Failure> {
+    /// The same torrent with our trackers and our web seed (BEP 19) before its own.
+    pub(super) fn name_ours(&self, metainfo: &Metainfo, web_seed: String) -> Result<Arc<Metainfo>, Failure> {
         let own_tiers =
             metainfo.announce.iter().filter(|tier| !self.trackers.iter().any(|ours| tier.contains(ours)));
         let tiers: Vec<_> =
             self.trackers.iter().map(|url| vec![url.clone()]).chain(own_tiers.cloned()).collect();
-        let ours = self.base.clone() + &self.web_seed.replace("HASH", &metainfo.info.wire_hash().to_string());
-        let own_seeds = metainfo.web_seeds.iter().filter(|url| **url != ours).cloned();
-        let web_seeds = std::iter::once(ours.clone()).chain(own_seeds).collect();
+        let own_seeds =
+            metainfo.web_seeds.iter().filter(|url| **url != web_seed).cloned().collect::<Vec<_>>();
+        let web_seeds = std::iter::once(web_seed).chain(own_seeds).collect();
         let edit = Edit { tiers: Change::Set(tiers), web_seeds: Change::Set(web_seeds), ..Edit::default() };
         let name = metainfo.info.name();
         let bytes = edit.apply(metainfo.raw()).map_err(|error| {
@@ -49,7 +48,9 @@ impl Addresses {
 /// The address people use, without a slash at its end: what the user says, else that of the listener.
 pub(super) fn base_url(asked: Option<&str>, at: SocketAddr, https: bool) -> Result<String, Failure> {
     let Some(url) = asked else {
-        let ip = if at.ip().is_unspecified() { outward_address(at.ip()) } else { at.ip() };
+        let loopback: IpAddr =
+            if at.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let ip = if at.ip().is_unspecified() { outward(at.is_ipv6()).unwrap_or(loopback) } else { at.ip() };
         let scheme = if https { "https" } else { "http" };
         return Ok(format!("{scheme}://{}", SocketAddr::new(ip, at.port())));
     };
@@ -68,19 +69,6 @@ pub(super) fn host_of(base: &str) -> &str {
         Some((v6, _)) => v6,
         None => authority.split(':').next().unwrap_or(authority),
     }
-}
-
-/// The address of this machine that others are likely to reach: that of the way out. No packet is sent to find it.
-fn outward_address(unspecified: IpAddr) -> IpAddr {
-    let address = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        // Any address outside will do; this one is set aside for documentation.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    let found = address.map(|address| address.ip()).ok().filter(|ip| !ip.is_unspecified());
-    let loopback =
-        || if unspecified.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-    found.unwrap_or_else(loopback)
 }
 
 #[cfg(test)]

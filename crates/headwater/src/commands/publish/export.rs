@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use publish::catalogue::{Catalogue, Publication, Sent};
 use publish::export::{ExportError, Report, export, server_snippets};
-use publish::names::escape;
+use publish::names::exported_seed_url;
 use serde_json::json;
 use storage::{Mode, TorrentFiles};
 
@@ -29,14 +29,13 @@ pub(super) fn run(context: &Context, args: &Publish, folder: &Path) -> Result<Ex
     })?;
     let materials: Vec<Material> =
         args.source.iter().map(|path| prepare(context, path, args.format)).collect::<Result<_, _>>()?;
-    let trackers = trackers(args, &base);
+    let addresses = Addresses { trackers: trackers(args, &base), base: base.clone() };
     let raw = materials.iter().map(|material| publication(args, material)).collect::<Result<Vec<_>, _>>()?;
     let places: Vec<String> =
         Catalogue::new(raw.iter().cloned()).releases().iter().map(|release| release.slug.clone()).collect();
     let named = raw.into_iter().zip(places).map(|(publication, slug)| {
-        let web_seed = format!("/files/{}/", escape(&slug));
-        let addresses = Addresses { base: base.clone(), trackers: trackers.clone(), web_seed };
-        Ok(Publication { metainfo: addresses.name_ours(&publication.metainfo)?, ..publication })
+        let web_seed = exported_seed_url(&base, &slug);
+        Ok(Publication { metainfo: addresses.name_ours(&publication.metainfo, web_seed)?, ..publication })
     });
     let catalogue = Catalogue::new(named.collect::<Result<Vec<_>, Failure>>()?);
     let report = export(&settings(args, &base)?, &theme(args)?, &catalogue, folder, args.force)
@@ -45,7 +44,7 @@ pub(super) fn run(context: &Context, args: &Publish, folder: &Path) -> Result<Ex
     tell(
         context,
         args,
-        &Told { folder: &folder, base: &base, trackers: &trackers, catalogue: &catalogue },
+        &Told { folder: &folder, base: &base, trackers: &addresses.trackers, catalogue: &catalogue },
         &report,
     );
     Ok(Exit::Done)

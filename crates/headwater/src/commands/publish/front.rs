@@ -10,8 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use announce::{Announce, AnnounceEvent};
-use http::HeaderMap;
-use http::header::FORWARDED;
 use metainfo::{InfoHash, PeerId};
 use publish::content::{Announces, Content, Found, Page, TrackerAnswer, TrackerRequest};
 use publish::live::{Live, Standing};
@@ -56,15 +54,7 @@ impl Content for Front {
 }
 
 fn text(content_type: &'static str, body: String) -> Found {
-    let etag = format!("\"{:x}\"", version(body.as_bytes()));
-    Found::Page(Page { content_type, disposition: None, body: body.into(), etag, fresh: Duration::ZERO })
-}
-
-/// Tells one version of a page from the next (FNV-1a); guards against nothing.
-fn version(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    Found::Page(Page::new(content_type, body.into()))
 }
 
 /// Whether the web seed gives (BEP 19): while the origin holds back it does so only to those whom peers leave stranded.
@@ -146,21 +136,15 @@ impl Announces for Door {
         // A published file may be called like that, too.
         let published = ["/files/", "/seed/"].iter().any(|place| request.path.starts_with(place));
         let tracker = self.tracker.as_ref().filter(|_| !published)?;
-        let last = |name: &http::HeaderName| last_field(request.headers, name);
-        let client = tracker::http::Client {
-            from: request.from,
-            reached: Some(request.reached),
-            x_forwarded_for: last(&http::HeaderName::from_static("x-forwarded-for")),
-            forwarded: last(&FORWARDED),
-        };
+        let (from, reached) = (request.from, request.reached);
+        // The web server has judged already whom a proxy may speak for.
+        let client = tracker::http::Client { from, reached, x_forwarded_for: None, forwarded: None };
         let answer = tracker::http::answer(tracker, request.path, request.query, client)?;
-        self.note(request.from, request.query);
+        if request.query.contains("event=started") {
+            self.note(from, request.query);
+        }
         Some(TrackerAnswer { content_type: answer.content_type, body: answer.body })
     }
-}
-
-fn last_field<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
-    headers.get_all(name).iter().next_back()?.to_str().ok()
 }
 
 /// How releases stand, for the page.

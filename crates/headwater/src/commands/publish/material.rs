@@ -3,8 +3,6 @@
 //! What was hashed once is kept in the state folder and used again as long as no file has changed, so that publishing the same
 //! files again hashes nothing. Whoever publishes calls [`prepare`]; it blocks while it hashes.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -12,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use metainfo::Metainfo;
+use publish::checksum::sha256_file;
+use publish::names::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -24,9 +24,6 @@ use crate::source;
 
 /// The version of the files in `published/`.
 const SCHEMA: u32 = 1;
-
-/// Bytes read at a time: long enough for the disk, short enough for the cache.
-const CHUNK: usize = 256 << 10;
 
 /// What is published of one path.
 #[derive(Clone, Debug)]
@@ -197,7 +194,8 @@ fn sums(
     let work = || {
         while let Some(at) = Some(next.fetch_add(1, Relaxed)).filter(|&at| at < files.len()) {
             let Some(path) = &files[at] else { continue };
-            let sum = sha256(path, &progress).map(Some).map_err(|error| Failure::io("read", path, &error));
+            let sum =
+                sha256_file(path, &progress).map(Some).map_err(|error| Failure::io("read", path, &error));
             results.lock().unwrap_or_else(PoisonError::into_inner)[at] = sum;
         }
     };
@@ -210,26 +208,4 @@ fn sums(
     };
     with_meter(&context.output, &format!("SHA-256 of {}", metainfo.info.name()), total, &progress, all);
     results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
-}
-
-fn sha256(path: &Path, progress: &AtomicU64) -> io::Result<[u8; 32]> {
-    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().into()),
-            count => {
-                hasher.update(&buffer[..count]);
-                progress.fetch_add(count as u64, Relaxed);
-            }
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        // Writing to a string cannot fail.
-        _ = write!(out, "{byte:02x}");
-        out
-    })
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use engine::{Add, AddError, Engine, Mode as OriginMode, Torrent};
+use engine::{Add, AddError, Engine, Mode, Torrent};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metainfo::InfoHash;
 use publish::catalogue::{Catalogue, Publication, Sent};
 use publish::live::{Origin, Standing};
+use publish::names::web_seed_url;
 use publish::receipt::{Books, Counters, Receipts};
 use publish::site::Site;
 use publish::{Settings, Theme};
@@ -29,7 +30,7 @@ use super::front::Begun;
 use super::material::Material;
 use crate::commands::{Context, seed};
 use crate::failure::{Exit, Failure};
-use crate::output::{Meter, Output, clean};
+use crate::output::{Meter, Output};
 
 /// How often the origin is told of the peers at its tracker: whoever announces is met this soon.
 const MEET: Duration = Duration::from_secs(5);
@@ -92,8 +93,8 @@ struct Published {
     shown: bool,
     /// What earlier runs sent to peers.
     before: u64,
-    /// What was last told of the origin.
-    told: Option<(OriginMode, String)>,
+    /// The origin's mode that was told last.
+    told: Option<Mode>,
 }
 
 impl Publisher {
@@ -101,11 +102,6 @@ impl Publisher {
         let receipts = Receipts::new(context.state.path().join("receipts"));
         let (met, saved) = (Instant::now(), Instant::now());
         Self { context: context.clone(), terms, joints, receipts, published: BTreeMap::new(), met, saved }
-    }
-
-    /// The paths that are published.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.published.keys().cloned().collect()
     }
 
     /// The page says other things, or looks otherwise.
@@ -136,8 +132,14 @@ impl Publisher {
         let opened = self.receipts.open(hash, info.name(), info.layout().content_length());
         opened.map_err(|error| Failure::new(Exit::Other, "cannot keep the receipt").because(&error))?;
         let meter = self.context.output.meter(info.name());
-        let published =
-            Published { publication, torrent: torrent.clone(), meter, shown: false, before: 0, told: None };
+        let published = Published {
+            publication,
+            torrent: torrent.clone(),
+            meter,
+            shown: false,
+            before: 0,
+            told: Some(Mode::Full),
+        };
         self.published.insert(path.to_owned(), published);
         Ok(Some(torrent))
     }
@@ -158,14 +160,16 @@ impl Publisher {
         if let Err(failure) = self.follow() {
             self.context.output.failure(&failure);
         }
-        self.book(&published, Timestamp::now());
+        published.book(&mut self.receipts, self.joints.tracker.as_deref(), Timestamp::now());
         published.torrent.stop().await;
         self.receipts.rest(published.torrent.hash());
         true
     }
 
     fn publication(&self, material: &Material) -> Result<Publication, Failure> {
-        let metainfo = self.terms.addresses.name_ours(&material.metainfo)?;
+        let addresses = &self.terms.addresses;
+        let web_seed = web_seed_url(&addresses.base, material.metainfo.info.wire_hash());
+        let metainfo = addresses.name_ours(&material.metainfo, web_seed)?;
         let name = metainfo.info.name();
         self.context.state.keep_torrent(&metainfo.info.wire_hash().to_string(), material.metainfo.raw())?;
         let place = TorrentFiles::open(
@@ -247,13 +251,10 @@ impl Publisher {
             self.met = Instant::now();
             self.meet().await;
         }
-        let now = Timestamp::now();
-        for path in self.paths() {
-            // Taken out for the while, so that the receipts can be written to beside it.
-            let Some(mut published) = self.published.remove(&path) else { continue };
-            self.book(&published, now);
+        let (now, tracker) = (Timestamp::now(), self.joints.tracker.as_deref());
+        for published in self.published.values_mut() {
+            published.book(&mut self.receipts, tracker, now);
             published.tell(&self.context.output);
-            self.published.insert(path, published);
         }
         self.renew_stage();
         if self.saved.elapsed() >= SAVE {
@@ -272,12 +273,6 @@ impl Publisher {
                 published.torrent.found_peers(at).await;
             }
         }
-    }
-
-    fn book(&mut self, published: &Published, now: Timestamp) {
-        let counters = published.counters(self.joints.tracker.as_deref());
-        let day = now.to_zoned(TimeZone::UTC).date();
-        self.receipts.record(published.torrent.hash(), day, counters);
     }
 
     fn renew_stage(&self) {
@@ -303,9 +298,8 @@ impl Publisher {
 
     /// Stops all swarms and writes the receipts a last time.
     pub(super) async fn finish(mut self) {
-        let now = Timestamp::now();
-        for published in std::mem::take(&mut self.published).into_values() {
-            self.book(&published, now);
+        for published in self.published.values() {
+            published.book(&mut self.receipts, self.joints.tracker.as_deref(), Timestamp::now());
         }
         self.save();
         self.joints.engine.stop().await;
@@ -313,6 +307,14 @@ impl Publisher {
 }
 
 impl Published {
+    /// Books what happened since it was shown: before, nobody knows what earlier runs sent.
+    fn book(&self, receipts: &mut Receipts, tracker: Option<&Tracker>, now: Timestamp) {
+        if self.shown {
+            let day = now.to_zoned(TimeZone::UTC).date();
+            receipts.record(self.torrent.hash(), day, self.counters(tracker));
+        }
+    }
+
     fn counters(&self, tracker: Option<&Tracker>) -> Counters {
         let status = self.torrent.status();
         let Sent { http, web_seed } = &self.publication.sent;
@@ -356,23 +358,6 @@ impl Published {
             "peers": status.peers, "seeds": status.seeds, "mode": origin.map(|origin| origin.mode.name()),
             "copies": origin.map(|origin| origin.copies),
         }));
-        let Some(origin) = origin else { return };
-        let now = (origin.mode, origin.reason.clone());
-        if self.told.as_ref() != Some(&now) {
-            output.event(json!({
-                "event": "origin", "hash": status.hash.to_string(), "mode": origin.mode.name(), "reason": origin.reason,
-                "copies": origin.copies,
-            }));
-            // How it begins is no news.
-            if self.told.is_some() {
-                output.note(format_args!(
-                    "{}: {} ({})",
-                    clean(&status.name),
-                    origin.mode.name(),
-                    origin.reason
-                ));
-            }
-            self.told = Some(now);
-        }
+        seed::show_mode(output, &status, &mut self.told);
     }
 }
