@@ -1,75 +1,58 @@
 //! Read buffers that are used again: a fresh one for every read would cost a page fault for every 4 KiB received.
 //!
-//! Shared by all peer tasks. The lock is a leaf, held to push or pop one pointer, about once for every 256 KiB received.
+//! Shared by all peer tasks. The lock is a leaf, held to move a few handles, about once for every 256 KiB received.
 
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
-/// The length of a buffer, and the most one read takes from a socket. 64 KiB and more measure alike; 256 KiB wakes
-/// the torrent task once for 16 blocks.
+/// The length of a buffer, and the most one read takes from a socket. More measures alike; 256 KiB wakes the torrent
+/// task once for 16 blocks.
 pub(crate) const READ: usize = 256 * 1024;
 
-/// Buffers kept for the next reader, 16 MiB together; more are given back to the allocator.
-const KEPT: usize = 64;
+/// The least room worth a read: half of that costs a third more for every byte.
+const ROOM: usize = 128 * 1024;
 
-/// The buffers nobody uses.
+/// Fewer bytes than that are copied out of a buffer, lest they keep all of it from being used again: two blocks.
+pub(crate) const FEW: usize = 32 * 1024;
+
+/// Buffers remembered, 32 MiB together: what is received, hashed and written at full speed. More are given back to the
+/// allocator.
+const KEPT: usize = 128;
+
+/// Buffers looked at for one whose bytes nobody uses any more. They come free in about the order they were filled.
+const LOOKS: usize = 8;
+
+/// Buffers that have room, then those whose bytes may be in use.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    free: Mutex<Vec<Box<[u8]>>>,
+    kept: Mutex<VecDeque<BytesMut>>,
 }
 
 impl Buffers {
-    /// A buffer of [`READ`] bytes, with anything in them.
-    pub(crate) fn take(self: &Arc<Self>) -> Buffer {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer { bytes: free.unwrap_or_else(|| vec![0; READ].into()), home: self.clone() }
-    }
-}
-
-/// A buffer in use; goes back when it, or the last slice of it, is dropped.
-#[derive(Debug)]
-pub(crate) struct Buffer {
-    bytes: Box<[u8]>,
-    home: Arc<Buffers>,
-}
-
-impl Buffer {
-    /// Its first `filled` bytes, to be sliced and passed on without copying.
-    pub(crate) fn freeze(self, filled: usize) -> Bytes {
-        let mut bytes = Bytes::from_owner(self);
-        bytes.truncate(filled);
-        bytes
-    }
-}
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Deref for Buffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < KEPT {
-            free.push(std::mem::take(&mut self.bytes));
+    /// An empty buffer with room for a read.
+    pub(crate) fn take(&self) -> BytesMut {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..kept.len().min(LOOKS) {
+            let Some(mut buffer) = kept.pop_front() else { break };
+            if buffer.capacity() >= ROOM || buffer.try_reclaim(READ) {
+                return buffer;
+            }
+            kept.push_back(buffer);
         }
+        BytesMut::with_capacity(READ)
+    }
+
+    /// Takes back an empty buffer. What was split off it may still be in use.
+    pub(crate) fn give(&self, buffer: BytesMut) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() >= ROOM {
+            kept.push_front(buffer);
+        } else {
+            kept.push_back(buffer);
+        }
+        kept.truncate(KEPT);
     }
 }
 
@@ -78,16 +61,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_comes_back_when_its_last_slice_goes() {
-        let buffers = Arc::new(Buffers::default());
+    fn a_buffer_is_used_again_when_its_last_slice_is_gone() {
+        let buffers = Buffers::default();
         let mut buffer = buffers.take();
-        buffer[0] = 7;
-        let bytes = buffer.freeze(10);
+        let address = buffer.as_ptr();
+        buffer.resize(READ, 7);
+        let bytes = buffer.split().freeze();
         let slice = bytes.slice(0..1);
+        buffers.give(buffer);
         drop(bytes);
-        assert_eq!(buffers.free.lock().unwrap().len(), 0);
+        assert_ne!(buffers.take().as_ptr(), address);
         assert_eq!(slice[0], 7);
         drop(slice);
-        assert_eq!(buffers.free.lock().unwrap().len(), 1);
+        assert_eq!(buffers.take().as_ptr(), address);
+    }
+
+    #[test]
+    fn what_a_short_read_left_is_filled_by_the_next() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take();
+        let address = buffer.as_ptr();
+        buffer.resize(READ / 4, 7);
+        let _in_use = buffer.split().freeze();
+        buffers.give(buffer);
+        let next = buffers.take();
+        assert_eq!(next.as_ptr() as usize, address as usize + READ / 4);
     }
 }

@@ -13,9 +13,9 @@ use wire::{Encoder, Message};
 /// What stands before each block: length, id, piece, offset.
 const HEADER: usize = 13;
 
-/// Slices of one write: header and payload of 31 blocks and what goes before them, half a megabyte. More than a socket
-/// takes at once is built for nothing.
-pub(crate) const SLICES: usize = 64;
+/// Slices of one write: header and payload of 64 blocks, a mebibyte, and what goes before them. Few large writes cost less
+/// than many small ones; more than a socket takes at once is built for nothing.
+pub(crate) const SLICES: usize = 132;
 
 /// See the module's head.
 #[derive(Debug, Default)]

@@ -216,23 +216,21 @@ impl Outside {
         let piece = block.piece();
         // The torrent may have ended; then nobody asks.
         let tell = move |event| _ = inbox.blocking_send(Input::Events(vec![event]));
-        self.home.context.disk.read(&files.clone(), piece, block.begin(), block.length(), move |ours| {
-            match ours {
-                Ok(ours) if ours == data => tell(Event::Compared { peer, block, equal: true }),
-                Ok(_) => {
-                    let mut suspect = Bitfield::none(files.info().layout().piece_count());
-                    suspect.set(piece.0);
-                    let (progress, cancel) = (Arc::default(), Arc::default());
-                    disk.check(&files, &suspect, progress, cancel, move |right| {
-                        let ours_is_right = right.is_ok_and(|right| right.get(piece.0));
-                        let blame = Event::Compared { peer, block, equal: false };
-                        tell(if ours_is_right { blame } else { Event::Lost { piece } });
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "reading a block");
-                    tell(Event::Lost { piece });
-                }
+        self.home.context.disk.read(&files.clone(), vec![block], move |_, ours| match ours {
+            Ok(ours) if ours == data => tell(Event::Compared { peer, block, equal: true }),
+            Ok(_) => {
+                let mut suspect = Bitfield::none(files.info().layout().piece_count());
+                suspect.set(piece.0);
+                let (progress, cancel) = (Arc::default(), Arc::default());
+                disk.check(&files, &suspect, progress, cancel, move |right| {
+                    let ours_is_right = right.is_ok_and(|right| right.get(piece.0));
+                    let blame = Event::Compared { peer, block, equal: false };
+                    tell(if ours_is_right { blame } else { Event::Lost { piece } });
+                });
+            }
+            Err((_, error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "reading a block");
+                tell(Event::Lost { piece });
             }
         });
     }

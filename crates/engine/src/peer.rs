@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use metainfo::BlockRef;
-use storage::StorageError;
+use bytes::{BufMut, Bytes};
+use metainfo::{BlockRef, PieceIndex};
+use storage::{MAX_READ, StorageError};
 use swarm::{Event, PeerKey};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -23,14 +23,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use wire::{Decoder, Message};
 
 use crate::PEER_ORDERS;
-use crate::buffers::READ;
+use crate::buffers::{FEW, READ};
 use crate::limits::Allowance;
 use crate::outbox::{Outbox, SLICES};
 use crate::outside::{Home, Input};
-
-/// The longest run of neighbouring blocks read from disk at once. One is being sent while the next is read, so that a
-/// peer costs 1 MiB at most.
-const RUN: u32 = 512 * 1024;
 
 /// Blocks a peer may wait for (P-06). What other clients grant too; the swarm stops granting earlier.
 const QUEUE: usize = 2000;
@@ -82,7 +78,8 @@ pub(crate) struct Peer {
     outbox: Outbox,
     /// Blocks to serve that have not been read.
     queue: VecDeque<BlockRef>,
-    reading: Option<Reading>,
+    /// Blocks on their way from the disk.
+    reading: Option<oneshot::Receiver<Reading>>,
     may_receive: Allowance,
     may_send: Allowance,
     /// When the peer last took bytes, or had none to take.
@@ -90,10 +87,7 @@ pub(crate) struct Peer {
     _place: OwnedSemaphorePermit,
 }
 
-struct Reading {
-    run: Vec<BlockRef>,
-    data: oneshot::Receiver<Result<Bytes, StorageError>>,
-}
+type Reading = (Vec<BlockRef>, Result<Bytes, (PieceIndex, StorageError)>);
 
 impl Peer {
     pub(crate) fn new(
@@ -182,6 +176,8 @@ impl Peer {
             permit = home.inbox.reserve(), if !self.events.is_empty() => {
                 let permit = permit.map_err(|_| End::HungUp)?;
                 permit.send(Input::Events(std::mem::take(&mut self.events)));
+                // The torrent takes them before more are read: what waits is memory, and no longer in the core's cache.
+                tokio::task::yield_now().await;
                 Ok(())
             }
             data = finished(&mut self.reading), if self.reading.is_some() => {
@@ -191,7 +187,7 @@ impl Peer {
             waited = readable(&self.reader, receive), if reads => {
                 waited?;
                 let Ok(most) = receive else { return Ok(()) };
-                self.read(most).await
+                self.read(most)
             }
             waited = writable(&self.writer, send), if writes => {
                 waited?;
@@ -222,57 +218,50 @@ impl Peer {
         }
     }
 
-    /// Starts reading the next run of blocks from disk when little is left to send.
+    /// Starts reading the next blocks from disk when little is left to send: what was asked for together leaves together.
     fn read_ahead(&mut self) {
-        if self.reading.is_some() || self.outbox.block_bytes() >= RUN as usize {
+        if self.reading.is_some() || self.queue.is_empty() || self.outbox.block_bytes() >= MAX_READ as usize {
             return;
         }
         let Some(files) = self.home.files.get() else { return };
-        let Some(first) = self.queue.pop_front() else { return };
-        let mut run = vec![first];
-        let mut length = first.length();
-        while let Some(&next) = self.queue.front() {
-            let neighbour = next.piece() == first.piece() && next.begin() == first.begin() + length;
-            if !neighbour || length + next.length() > RUN {
-                break;
-            }
-            length += next.length();
-            run.push(next);
-            self.queue.pop_front();
-        }
-        let (done, data) = oneshot::channel();
-        self.home.context.disk.read(files, first.piece(), first.begin(), length, move |result| {
+        let mut room = MAX_READ;
+        let fits = |block: &&BlockRef| {
+            let left = room.checked_sub(block.length());
+            left.inspect(|&left| room = left).is_some()
+        };
+        let count = self.queue.iter().take_while(fits).count().max(1);
+        let (done, reading) = oneshot::channel();
+        self.home.context.disk.read(files, self.queue.drain(..count).collect(), move |blocks, result| {
             // A peer that is gone by then needs no data.
-            let _gone = done.send(result);
+            let _gone = done.send((blocks, result));
         });
-        self.reading = Some(Reading { run, data });
+        self.reading = Some(reading);
     }
 
-    /// Queues what the disk read; blocks it could not read are given up, and their piece with them.
-    fn serve(&mut self, data: Option<Result<Bytes, StorageError>>) {
-        let Some(Reading { run, .. }) = self.reading.take() else { return };
+    /// Queues what the disk read. Blocks of a piece it could not read are given up, and their piece with them.
+    fn serve(&mut self, read: Option<Reading>) {
+        self.reading = None;
+        let Some((mut blocks, result)) = read else { return tracing::debug!("the disk dropped a read") };
         if self.outbox.is_empty() {
             self.taken = Instant::now();
         }
-        match data {
-            Some(Ok(data)) => self.outbox.serve(&run, data),
-            Some(Err(error)) => {
+        match result {
+            Ok(data) => self.outbox.serve(&blocks, data),
+            Err((piece, error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "reading a block");
                 let peer = self.key;
-                self.events.extend(run.iter().map(|&block| Event::Served { peer, block, bytes: 0 }));
-                self.events.extend(run.first().map(|block| Event::Lost { piece: block.piece() }));
+                let lost = blocks.extract_if(.., |block| block.piece() == piece);
+                self.events.extend(lost.map(|block| Event::Served { peer, block, bytes: 0 }));
+                self.events.push(Event::Lost { piece });
+                blocks.into_iter().rev().for_each(|block| self.queue.push_front(block));
             }
-            None => tracing::debug!("the disk dropped a read"),
         }
     }
 
     /// Reads once, and turns every whole message into an event.
-    async fn read(&mut self, most: usize) -> Result<(), End> {
-        let input = if self.partial.len() >= READ / 2 {
-            self.read_long(most).await?
-        } else {
-            self.read_short(most).await?
-        };
+    fn read(&mut self, most: usize) -> Result<(), End> {
+        let input =
+            if self.partial.len() >= READ / 2 { self.read_long(most)? } else { self.read_short(most)? };
         let Some(mut input) = input else { return Ok(()) };
         let peer = self.key;
         while let Some(message) = self.decoder.decode(&mut input)? {
@@ -287,34 +276,24 @@ impl Peer {
     }
 
     /// The usual read, into a buffer that is used again.
-    async fn read_short(&mut self, most: usize) -> Result<Option<Bytes>, End> {
-        let mut buffer = self.home.context.buffers.take();
-        let start = self.partial.len();
-        let end = start + most.min(READ - start);
-        let (head, tail) = buffer.split_at_mut(start);
-        head.copy_from_slice(&self.partial);
-        let Some(read) = read_once(&mut self.reader, &mut tail[..end - start]).await? else {
-            return Ok(None);
-        };
+    fn read_short(&mut self, most: usize) -> Result<Option<Bytes>, End> {
+        let buffers = &self.home.context.buffers;
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(&self.partial);
+        let read = received(self.reader.try_read_buf(&mut (&mut buffer).limit(most.min(READ))))?;
         self.may_receive.spend(read);
-        let filled = start + read;
         // A few bytes must not keep a large buffer from being used again.
-        Ok(Some(if filled < READ / 2 {
-            Bytes::copy_from_slice(&buffer[..filled])
-        } else {
-            buffer.freeze(filled)
-        }))
+        let input = if read >= FEW { buffer.split().freeze() } else { Bytes::copy_from_slice(&buffer) };
+        buffer.clear();
+        buffers.give(buffer);
+        Ok((read > 0).then_some(input))
     }
 
     /// A message longer than the usual buffer, which only a bitfield has reason to be: the decoder bounds it (P-01).
-    async fn read_long(&mut self, most: usize) -> Result<Option<Bytes>, End> {
-        let start = self.partial.len();
-        self.partial.resize(start + most.min(READ), 0);
-        let read = read_once(&mut self.reader, &mut self.partial[start..]).await;
-        self.partial.truncate(start + read.as_ref().map_or(0, |read| read.unwrap_or(0)));
-        let Some(read) = read? else { return Ok(None) };
+    fn read_long(&mut self, most: usize) -> Result<Option<Bytes>, End> {
+        let read = received(self.reader.try_read_buf(&mut (&mut self.partial).limit(most.min(READ))))?;
         self.may_receive.spend(read);
-        Ok(Some(std::mem::take(&mut self.partial).into()))
+        Ok((read > 0).then(|| std::mem::take(&mut self.partial).into()))
     }
 
     /// Writes once, as much as the socket takes.
@@ -331,9 +310,9 @@ impl Peer {
     }
 }
 
-async fn finished(reading: &mut Option<Reading>) -> Option<Result<Bytes, StorageError>> {
+async fn finished(reading: &mut Option<oneshot::Receiver<Reading>>) -> Option<Reading> {
     match reading {
-        Some(reading) => (&mut reading.data).await.ok(),
+        Some(reading) => reading.await.ok(),
         None => None,
     }
 }
@@ -360,20 +339,12 @@ async fn writable(writer: &OwnedWriteHalf, allowance: Result<usize, Instant>) ->
     }
 }
 
-/// One read without waiting; `None`: nothing was there after all. No bytes at all means the peer hung up.
-async fn read_once(reader: &mut OwnedReadHalf, into: &mut [u8]) -> Result<Option<usize>, End> {
-    let mut buffer = ReadBuf::new(into);
-    let polled = poll_fn(|cx| match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    match polled.await {
-        None => Ok(None),
-        Some(result) => {
-            result?;
-            let read = buffer.filled().len();
-            if read == 0 { Err(End::Closed) } else { Ok(Some(read)) }
-        }
+/// What one read without waiting gave, in bytes; 0: nothing was there after all. An end of the stream means the peer hung up.
+fn received(read: io::Result<usize>) -> Result<usize, End> {
+    match read {
+        Ok(0) => Err(End::Closed),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        read => Ok(read?),
     }
 }
 

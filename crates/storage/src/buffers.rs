@@ -10,6 +10,10 @@ use bytes::Bytes;
 /// The sizes kept: a lone block must not hold a mebibyte, and a joined read needs one.
 const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
+/// A page. The kernel copies from the page cache a multiple slower into memory that begins a few bytes behind a page's
+/// beginning, where large allocations usually do.
+const PAGE: usize = 4096;
+
 /// How many free buffers of one size are kept: 8 of each are 10.6 MiB at most, and enough for
 /// a few disk threads with a read in the socket queue for each.
 const KEPT: usize = 8;
@@ -24,6 +28,8 @@ pub(crate) struct Buffers {
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Box<[u8]>,
+    /// Where the first page begins.
+    start: usize,
     length: usize,
     home: Arc<Buffers>,
 }
@@ -32,10 +38,11 @@ impl Buffers {
     /// A buffer of `length` bytes.
     pub(crate) fn take(self: &Arc<Self>, length: usize) -> Buffer {
         let bytes = match SIZES.iter().position(|&size| length <= size) {
-            Some(class) => self.recycled(class).unwrap_or_else(|| vec![0; SIZES[class]].into()),
-            None => vec![0; length].into(),
+            Some(class) => self.recycled(class).unwrap_or_else(|| vec![0; SIZES[class] + PAGE].into()),
+            None => vec![0; length + PAGE].into(),
         };
-        Buffer { bytes, length, home: Arc::clone(self) }
+        let start = bytes.as_ptr().align_offset(PAGE).min(PAGE);
+        Buffer { bytes, start, length, home: Arc::clone(self) }
     }
 
     fn recycled(&self, class: usize) -> Option<Box<[u8]>> {
@@ -52,20 +59,20 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[self.start..][..self.length]
     }
 }
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.length]
+        &mut self.bytes[self.start..][..self.length]
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = mem::take(&mut self.bytes);
-        if let Some(class) = SIZES.iter().position(|&size| size == bytes.len()) {
+        if let Some(class) = SIZES.iter().position(|&size| size + PAGE == bytes.len()) {
             let mut free = self.home.free[class].lock().unwrap_or_else(PoisonError::into_inner);
             if free.len() < KEPT {
                 free.push(bytes);

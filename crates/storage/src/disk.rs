@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use metainfo::{Bitfield, PieceIndex};
+use metainfo::{Bitfield, BlockRef, PieceIndex};
 use rustix::process::{Resource, getrlimit};
 
 use crate::buffers::Buffers;
@@ -88,17 +88,19 @@ impl Disk {
         self.shared().push(Job::Commit(Ready { files, piece, blocks, digests, done: Box::new(done) }));
     }
 
-    /// Reads `length` bytes of a piece into one recycled buffer. Padding reads as zeros.
+    /// Reads blocks into one recycled buffer, one behind the other; best no more than [`MAX_READ`](crate::MAX_READ).
+    /// Padding reads as zeros. An error comes with the piece that could not be read.
     pub fn read(
         &self,
         files: &Arc<TorrentFiles>,
-        piece: PieceIndex,
-        begin: u32,
-        length: u32,
-        done: impl FnOnce(Result<Bytes, StorageError>) + Send + 'static,
+        blocks: Vec<BlockRef>,
+        done: impl FnOnce(Vec<BlockRef>, Result<Bytes, (PieceIndex, StorageError)>) + Send + 'static,
     ) {
         let (files, shared) = (Arc::clone(files), Arc::clone(self.shared()));
-        self.run(move || done(read::read(&files, piece, begin, length, &shared)));
+        self.run(move || {
+            let result = read::read(&files, &blocks, &shared);
+            done(blocks, result);
+        });
     }
 
     /// Hashes the given pieces on all disk threads and says which are right. Those are noted as had, the others as lost.

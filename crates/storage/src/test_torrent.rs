@@ -168,8 +168,10 @@ pub(crate) fn read(
     length: u32,
 ) -> Result<Bytes, StorageError> {
     let (tell, told) = mpsc::channel();
-    disk.read(files, PieceIndex(piece), begin, length, move |result| tell.send(result).unwrap());
-    told.recv().unwrap()
+    let blocks = (begin..begin + length).step_by(BLOCK as usize);
+    let block = |at| files.layout().block(piece, at, BLOCK.min(begin + length - at)).unwrap();
+    disk.read(files, blocks.map(block).collect(), move |_, result| tell.send(result).unwrap());
+    told.recv().unwrap().map_err(|(_, error)| error)
 }
 
 /// Checks pieces and gives the good ones.

@@ -116,7 +116,8 @@ fn reads_of_others_get_their_turn_during_a_check() {
     disk.check(&files, &all_of(&torrent), Arc::default(), Arc::default(), move |_| {
         checked.send("check").unwrap();
     });
-    disk.read(&files, PieceIndex(0), 0, 10, move |_| tell.send("read").unwrap());
+    let block = files.layout().block(0, 0, 10).unwrap();
+    disk.read(&files, vec![block], move |_, _| tell.send("read").unwrap());
     assert_eq!(told.iter().collect::<Vec<_>>(), ["read", "check"]);
 }
 

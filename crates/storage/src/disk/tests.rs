@@ -15,25 +15,42 @@ fn what_was_committed_can_be_read_over_blocks_and_files() {
         commit_piece(&disk, &files, piece, torrent.blocks(piece));
     }
     let whole: Vec<u8> = torrent.blocks(0).concat();
-    for (begin, length) in [(0, 65_536), (49_999, 5), (16_384, 40_000), (65_535, 1), (0, 0)] {
+    for (begin, length) in [(0, 65_536), (49_999, 5), (16_384, 40_000), (65_535, 1)] {
         let bytes = read_piece(&disk, &files, 0, begin, length).unwrap();
         assert_eq!(bytes, whole[begin as usize..(begin + length) as usize], "{begin} {length}");
     }
 }
 
 #[test]
-fn reads_outside_the_piece_are_refused() {
-    let torrent = TestTorrent::v1(PIECE, &[("a", PIECE + 1)]);
+fn blocks_of_several_pieces_come_in_one_read_in_the_order_asked_for() {
+    let torrent = TestTorrent::v1(PIECE, &[("a", 3 * PIECE)]);
     let (disk, files) = (Disk::start(1), torrent.fetch());
-    for (piece, begin, length) in
-        [(1, 0, 2), (1, 1, 1), (2, 0, 1), (0, u32::MAX, 2), (0, 0, MAX_READ_AND_MORE)]
-    {
-        let refused = read_piece(&disk, &files, piece, begin, length);
-        assert!(matches!(refused, Err(StorageError::Outside { .. })), "{piece} {begin} {length}");
+    for piece in 0..torrent.piece_count() {
+        commit_piece(&disk, &files, piece, torrent.blocks(piece));
     }
+    let places = [(2, 0, 16_384), (2, 16_384, 16_384), (0, 5, 100), (1, 65_535, 1)];
+    let block = |&(piece, begin, length)| files.layout().block(piece, begin, length).unwrap();
+    let (tell, told) = mpsc::channel();
+    disk.read(&files, places.iter().map(block).collect(), move |_, result| tell.send(result).unwrap());
+    let cut = |&(piece, begin, length)| {
+        torrent.blocks(piece).concat()[begin as usize..(begin + length) as usize].to_vec()
+    };
+    assert_eq!(told.recv().unwrap().unwrap(), places.iter().flat_map(cut).collect::<Vec<u8>>());
 }
 
-const MAX_READ_AND_MORE: u32 = crate::MAX_READ + 1;
+#[test]
+fn a_block_of_another_torrent_is_refused() {
+    let torrent = TestTorrent::v1(PIECE, &[("a", PIECE + 1)]);
+    let longer = TestTorrent::v1(PIECE, &[("a", 3 * PIECE)]).fetch();
+    let (disk, files) = (Disk::start(1), torrent.fetch());
+    for (piece, begin, length) in [(1, 0, 2), (1, 1, 1), (2, 0, 1)] {
+        let block = longer.layout().block(piece, begin, length).unwrap();
+        let (tell, told) = mpsc::channel();
+        disk.read(&files, vec![block], move |_, result| tell.send(result).unwrap());
+        let (at, refused) = told.recv().unwrap().unwrap_err();
+        assert!(at.0 == piece && matches!(refused, StorageError::Outside { .. }), "{piece} {begin} {length}");
+    }
+}
 
 /// C-07.
 #[test]
