@@ -12,6 +12,7 @@ use storage::Disk;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::backlog::Backlog;
 use crate::buffers::Buffers;
 use crate::config::Config;
 use crate::error::StartError;
@@ -46,7 +47,8 @@ pub(crate) struct Context {
     pub(crate) connections: Arc<Semaphore>,
     /// A permit for each dial until it has shaken hands or failed.
     pub(crate) half_open: Semaphore,
-    pub(crate) buffers: Arc<Buffers>,
+    pub(crate) buffers: Buffers,
+    pub(crate) backlog: Arc<Backlog>,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -67,7 +69,8 @@ impl Context {
             upload: Bucket::new(start, config.upload_limit),
             connections: Arc::new(Semaphore::new(config.max_peers.min(descriptors()))),
             half_open: Semaphore::new(HALF_OPEN),
-            buffers: Arc::default(),
+            buffers: Buffers::default(),
+            backlog: Arc::default(),
             bans: watch::Sender::default(),
             config,
         })

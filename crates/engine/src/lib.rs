@@ -18,6 +18,7 @@
 
 mod address;
 mod announce;
+mod backlog;
 mod bind;
 mod brain;
 mod buffers;

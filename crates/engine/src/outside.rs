@@ -239,7 +239,9 @@ impl Outside {
         let Some(files) = self.home.files.get() else { return };
         self.commits += 1;
         let inbox = self.home.inbox.clone();
+        let held = self.home.context.backlog.hold(blocks.iter().map(|block| block.len() as u64).sum());
         self.home.context.disk.commit(files, piece, blocks, digests, move |commit| {
+            drop(held);
             let (event, halt) = match commit {
                 Commit::Written { digests } => (Event::Committed { piece, digests }, None),
                 Commit::Mismatch { digests } => (Event::Rejected { piece, digests }, None),

@@ -159,7 +159,8 @@ impl Peer {
     ) -> Result<(), End> {
         self.read_ahead();
         let now = Instant::now();
-        let reads = self.events.is_empty() && self.outbox.backlog() < BACKLOG;
+        let full = home.context.backlog.is_full();
+        let reads = self.events.is_empty() && self.outbox.backlog() < BACKLOG && !full;
         let writes = !self.outbox.is_empty();
         let receive = if reads { self.may_receive.claim(now, home.download()) } else { Ok(0) };
         let send = if writes { self.may_send.claim(now, home.upload()) } else { Ok(0) };
@@ -184,6 +185,7 @@ impl Peer {
                 self.serve(data);
                 Ok(())
             }
+            () = home.context.backlog.room(), if full => Ok(()),
             waited = readable(&self.reader, receive), if reads => {
                 waited?;
                 let Ok(most) = receive else { return Ok(()) };
