@@ -105,10 +105,19 @@ fn source(to: IpAddr, listen: Listen) -> Option<IpAddr> {
     listen.ip.filter(|ip| !ip.is_unspecified() && !ip.is_loopback() && ip.is_ipv4() == to.is_ipv4())
 }
 
+/// Bytes that may wait in the system for their turn to leave, besides those under way: enough to keep the line busy until we
+/// write again, and no more, because what waits there delays every control message and cannot be taken back.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT: u32 = 256 << 10;
+
 /// What every stream wants, accepted ones too: we coalesce writes ourselves, so nothing is gained by the system's waiting.
 pub(crate) fn prepare(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
+    }
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "TCP_NOTSENT_LOWAT");
     }
 }
 
