@@ -23,6 +23,10 @@ use crate::folder::{Access, Folder, canonical};
 /// How many slices one vectored write may have: `IOV_MAX` of Linux.
 const MAX_SLICES: usize = 1024;
 
+/// Files made durable one by one: each waits for the file system's journal, some milliseconds. For more of them the whole volume
+/// is synced once, which may have to wait for what others write there.
+const SYNCED_SINGLY: usize = 16;
+
 /// What the files are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -218,15 +222,37 @@ impl TorrentFiles {
         if self.mode == Mode::Seed {
             return Ok(());
         }
-        let sync = |&index: &FileIndex| {
-            let path = self.path_of(index).unwrap_or_default();
-            self.open_file(index, false)?.sync_data().map_err(failed("sync", &path))
+        let synced = if files.len() > SYNCED_SINGLY {
+            self.sync_volumes(files)
+        } else {
+            files.iter().try_for_each(|&index| self.sync_with(index, File::sync_data))
         };
-        let synced = files.iter().try_for_each(sync);
         if synced.is_err() {
             self.notes().touched.extend(files);
         }
         synced
+    }
+
+    /// Makes everything durable on the volumes that some files are on.
+    fn sync_volumes(&self, files: &BTreeSet<FileIndex>) -> Result<(), StorageError> {
+        let mut volumes = BTreeSet::new();
+        for &index in files {
+            let path = self.path_of(index).unwrap_or_default();
+            let metadata = fs::symlink_metadata(&path).map_err(failed("sync", &path))?;
+            if volumes.insert(metadata.dev()) {
+                self.sync_with(index, |file| Ok(rustix::fs::syncfs(file)?))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_with(
+        &self,
+        index: FileIndex,
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), StorageError> {
+        let file = self.open_file(index, false)?;
+        sync(&file).map_err(|error| failed("sync", &self.path_of(index).unwrap_or_default())(error))
     }
 
     /// The pieces that are right on disk, and the files whose bytes may not be durable; these are forgotten here.

@@ -165,6 +165,24 @@ fn a_piece_whose_file_cannot_be_synced_is_not_claimed() {
 }
 
 #[test]
+fn of_many_files_too_none_is_claimed_that_cannot_be_synced() {
+    let names: Vec<String> = (0..40).map(|number| format!("{number:02}")).collect();
+    let sizes: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), PIECE)).collect();
+    let torrent = TestTorrent::v1(PIECE, &sizes);
+    let (disk, files) = (Disk::start(1), torrent.fetch());
+    let mut resume = open(&torrent).unwrap();
+    resume.attach(&files).unwrap();
+    (0..40).for_each(|piece| _ = commit(&disk, &files, piece, torrent.blocks(piece)));
+    let (path, aside) = (torrent.path(39).unwrap(), torrent.home.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    assert!(resume.save(&files, TOTALS).unwrap_err().is_missing());
+    fs::rename(&aside, &path).unwrap();
+    resume.save(&files, TOTALS).unwrap();
+    let claimed = State::decode(&fs::read(state_file(&torrent)).unwrap()).unwrap().claimed;
+    assert!((0..40).all(|piece| claimed.get(piece)));
+}
+
+#[test]
 fn a_torn_tail_costs_only_the_last_save() {
     let torrent = TestTorrent::v1(PIECE, &[("a", 8 * PIECE)]);
     let (disk, files) = (Disk::start(1), torrent.fetch());
