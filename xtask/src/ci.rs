@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::step::{Outcome, cargo, cargo_command, run as run_command, works};
-use crate::{fuzz, sim};
+use crate::{counts, fuzz, sim};
 
 /// A step's name, and what it does.
 type Step = (&'static str, fn() -> Outcome);
@@ -17,6 +17,7 @@ const STEPS: &[Step] = &[
     ("deny", deny),
     ("sim", || sim::run(&["--seeds", "1000"])),
     ("origins", || sim::run(&["--origin", "--seeds", "200"])),
+    ("counts", counts::step),
     ("fuzz", fuzz::smoke),
 ];
 

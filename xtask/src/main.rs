@@ -7,6 +7,7 @@
 
 mod browser;
 mod ci;
+mod counts;
 mod fuzz;
 mod interop;
 mod sim;
@@ -18,6 +19,7 @@ const HELP: &str = "\
 usage: cargo xtask CHORE
 
   ci [STEP]...                    all that a commit must pass, or only some of its steps
+  counts [--accept]               instructions a block, a message and a file cost, beside the baseline (needs valgrind)
   sim SEED [--log]                simulate one swarm, with all that happens in it
   sim [FIRST] --seeds N           simulate N swarms on all cores
   sim [FIRST] --origin --seeds N  the same for origins that size themselves, with what they sent
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.split_first() {
         Some((&"ci", rest)) => ci::run(rest),
+        Some((&"counts", rest)) => counts::run(rest),
         Some((&"sim", rest)) => sim::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
         Some((chore @ (&"interop" | &"publish" | &"crowd" | &"origin" | &"crash"), rest)) => {

@@ -31,6 +31,17 @@ pub(crate) fn run(mut command: Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
 }
 
+/// Runs a command and gives what it printed; fails with what it complained about.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let done =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("{}: {error}", show(command)))?;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    Err(format!("{}: {}: {}", show(command), done.status, said.trim()))
+}
+
 /// Whether a command can be run at all and succeeds; its output is not shown.
 pub(crate) fn works(mut command: Command) -> bool {
     command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
