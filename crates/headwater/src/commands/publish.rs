@@ -5,6 +5,7 @@
 //! | `material` | from a path to a torrent, hashing what has changed |
 //! | `addresses` | by which addresses people reach it |
 //! | `folders` | what is dropped into watched folders |
+//! | `queue` | which paths are looked at, and when |
 //! | `publisher` | owns what is published: swarms, catalogue, receipts |
 //! | `front` | what the web server shows |
 //! | `doors` | the listeners, and TLS |
@@ -17,6 +18,7 @@ mod folders;
 mod front;
 mod material;
 mod publisher;
+mod queue;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metainfo::Magnet;
+use metainfo::{Magnet, PeerId};
 use publish::catalogue::{Catalogue, Release};
 use publish::serve::{Counts, Limits};
 use publish::site::Site;
@@ -32,7 +34,7 @@ use publish::{Settings, Theme, ThemeError};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracker::{Access, Tracker};
 
@@ -51,6 +53,7 @@ use folders::{Folders, STILL};
 use front::{BEGUN, Door, Front, Gate, Standings, metrics};
 use material::{Material, prepare};
 use publisher::{Joints, Publisher, Terms};
+use queue::Queue;
 
 /// How often what people see is renewed.
 const TURN: Duration = Duration::from_secs(1);
@@ -62,8 +65,8 @@ const HOLD: Duration = Duration::from_secs(10);
 enum News {
     /// A path was looked at.
     Prepared(PathBuf, Result<Material, Failure>),
-    /// The data of a path are known to be right, or not.
-    Checked(PathBuf, Result<(), Failure>),
+    /// The data of a path are known to be right, or not, in a torrent's run that goes by this name.
+    Checked(PathBuf, PeerId, Result<(), Failure>),
 }
 
 /// Runs the command until a signal ends it.
@@ -92,6 +95,7 @@ struct Run {
     context: Context,
     publisher: Publisher,
     folders: Option<Folders>,
+    queue: Queue,
     work: JoinSet<News>,
     hangups: Signal,
     base: String,
@@ -156,6 +160,7 @@ impl Run {
             context: context.clone(),
             publisher: Publisher::new(context, terms, Joints { engine, tracker, site, stage, news }),
             folders: args.watch.then(|| Folders::watch(&args.source)).transpose()?,
+            queue: Queue::default(),
             work: JoinSet::new(),
             hangups,
             base,
@@ -188,6 +193,9 @@ impl Run {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look_at = self.folders.is_some().then(Instant::now);
         loop {
+            while let Some(path) = self.queue.begin() {
+                self.prepare(path, args);
+            }
             tokio::select! {
                 _ = stop.asked() => return,
                 begun = self.publisher.begun() => self.publisher.tell_begun(begun).await,
@@ -201,28 +209,27 @@ impl Run {
                 }
                 () = stirred(self.folders.as_mut()) => look_at = Some(Instant::now() + STILL),
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
-                    look_at = self.look(args).await.then(|| Instant::now() + STILL);
+                    look_at = self.look().await.then(|| Instant::now() + STILL);
                 }
                 Some(news) = self.work.join_next(), if !self.work.is_empty() => match news {
                     Ok(news) => self.take(news, stop).await,
-                    Err(crash) => self.context.output.failure(&Failure::new(Exit::Other, "publishing crashed").because(&crash)),
+                    Err(crash) => self.context.output.failure(&crashed(&crash)),
                 },
             }
         }
     }
 
     /// Looks at the watched folders; says whether something there still moves.
-    async fn look(&mut self, args: &Publish) -> bool {
+    async fn look(&mut self) -> bool {
         let Some(folders) = &mut self.folders else { return false };
         let changes = folders.look();
         for path in changes.gone {
+            self.queue.forget(&path);
             if self.publisher.withdraw(&path).await {
                 self.tell_withdrawn(&path);
             }
         }
-        for path in changes.fresh {
-            self.prepare(path, args);
-        }
+        changes.fresh.into_iter().for_each(|path| self.queue.ask(path));
         !changes.moving.is_empty()
     }
 
@@ -236,56 +243,73 @@ impl Run {
 
     /// Looks at all paths again: what changed is published anew.
     fn look_again(&mut self, args: &Publish) {
-        for path in args.source.clone() {
-            self.prepare(path, args);
-        }
+        args.source.iter().cloned().for_each(|path| self.queue.ask(path));
     }
 
     fn prepare(&mut self, path: PathBuf, args: &Publish) {
-        let (context, format) = (self.context.clone(), args.format);
-        self.work.spawn_blocking(move || {
-            let prepared = prepare(&context, &path, format);
-            News::Prepared(path, prepared)
+        let (context, format, at) = (self.context.clone(), args.format, path.clone());
+        let prepared = spawn_blocking(move || prepare(&context, &at, format));
+        self.work.spawn(async move {
+            News::Prepared(path, prepared.await.unwrap_or_else(|crash| Err(crashed(&crash))))
         });
     }
 
     async fn take(&mut self, news: News, stop: &Stop) {
         let outcome = match news {
-            News::Prepared(path, Ok(material)) => {
-                self.publisher.start(&path, &material).await.map(|started| {
-                    let Some(mut torrent) = started else { return };
-                    let (output, mut stop) = (self.context.output.clone(), stop.clone());
-                    self.work.spawn(async move {
-                        let checked = seed::until_seeding(&output, &mut torrent, &mut stop).await;
-                        News::Checked(path, checked.map(|_| ()))
-                    });
-                })
-            }
-            News::Prepared(path, Err(failure)) => {
-                if failure.exit == Exit::NotFound && self.publisher.withdraw(&path).await {
-                    self.tell_withdrawn(&path);
-                    return;
-                }
-                Err(failure)
-            }
-            News::Checked(path, Ok(())) => {
-                let (output, base) = (self.context.output.clone(), self.base.clone());
-                self.publisher.show(&path).map(|shown| {
-                    let catalogue = self.publisher.catalogue();
-                    let release = catalogue.releases().iter().find(|release| Some(release.hash()) == shown);
-                    if let Some(release) = release {
-                        tell_published(&output, &base, release);
-                    }
-                })
-            }
-            News::Checked(path, Err(failure)) => {
-                self.publisher.withdraw(&path).await;
-                Err(failure)
-            }
+            News::Prepared(path, prepared) => self.prepared(path, prepared, stop).await,
+            News::Checked(path, run, checked) => self.checked(&path, run, checked).await,
         };
         if let Err(failure) = outcome {
             self.context.output.failure(&failure);
         }
+    }
+
+    /// Starts what was made of a path.
+    async fn prepared(
+        &mut self,
+        path: PathBuf,
+        prepared: Result<Material, Failure>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        if !self.queue.end(&path) {
+            return Ok(());
+        }
+        let material = match prepared {
+            Err(failure) if failure.exit == Exit::NotFound && self.publisher.withdraw(&path).await => {
+                self.tell_withdrawn(&path);
+                return Ok(());
+            }
+            prepared => prepared?,
+        };
+        let Some(mut torrent) = self.publisher.start(&path, &material).await? else { return Ok(()) };
+        let (output, mut stop) = (self.context.output.clone(), stop.clone());
+        self.work.spawn(async move {
+            let checked = seed::until_seeding(&output, &mut torrent, &mut stop).await;
+            News::Checked(path, torrent.peer_id(), checked.map(|_| ()))
+        });
+        Ok(())
+    }
+
+    /// Shows what turned out right. What is no longer what runs there says nothing.
+    async fn checked(
+        &mut self,
+        path: &Path,
+        run: PeerId,
+        checked: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !self.publisher.is_running(path, run) {
+            return Ok(());
+        }
+        if let Err(failure) = checked {
+            self.publisher.withdraw(path).await;
+            return Err(failure);
+        }
+        let shown = self.publisher.show(path)?;
+        let catalogue = self.publisher.catalogue();
+        if let Some(release) = catalogue.releases().iter().find(|release| Some(release.hash()) == shown) {
+            tell_published(&self.context.output, &self.base, release);
+        }
+        Ok(())
     }
 
     fn tell_withdrawn(&self, path: &Path) {
@@ -319,6 +343,10 @@ impl Run {
         _ = self.end.send(());
         self.server.await.map_err(|crash| Failure::new(Exit::Other, "the web server crashed").because(&crash))
     }
+}
+
+fn crashed(crash: &JoinError) -> Failure {
+    Failure::new(Exit::Other, "publishing crashed").because(crash)
 }
 
 /// The tracker, if there is to be one: nothing is tracked until it is published.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use engine::{Add, AddError, Engine, Mode, Torrent};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use metainfo::InfoHash;
+use metainfo::{InfoHash, PeerId};
 use publish::catalogue::{Catalogue, Publication, Sent};
 use publish::live::{Origin, Standing};
 use publish::names::web_seed_url;
@@ -142,6 +142,11 @@ impl Publisher {
         };
         self.published.insert(path.to_owned(), published);
         Ok(Some(torrent))
+    }
+
+    /// Whether this run of a torrent is what there is of a path.
+    pub(super) fn is_running(&self, path: &Path, run: PeerId) -> bool {
+        self.published.get(path).is_some_and(|published| published.torrent.peer_id() == run)
     }
 
     /// Puts what was started on the page and into the tracker. The torrent's hash, for those who want to tell.
