@@ -207,7 +207,10 @@ impl Run {
                         self.look_again(args);
                     }
                 }
-                () = stirred(self.folders.as_mut()) => look_at = Some(Instant::now() + STILL),
+                () = stirred(self.folders.as_mut()) => {
+                    // A steady stream of changes does not push the look away.
+                    look_at.get_or_insert_with(|| Instant::now() + STILL);
+                }
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     look_at = self.look().await.then(|| Instant::now() + STILL);
                 }

@@ -60,9 +60,11 @@ impl Folders {
     pub(super) fn watch(roots: &[PathBuf]) -> Result<Self, Failure> {
         // One word is enough: whoever hears it looks at everything.
         let (sender, stirred) = mpsc::channel(1);
-        let told = move |_: notify::Result<notify::Event>| {
-            // Full: somebody was told already.
-            let _told = sender.try_send(());
+        let told = move |event: notify::Result<notify::Event>| {
+            if event.as_ref().map_or(true, is_change) {
+                // Full: somebody was told already.
+                let _told = sender.try_send(());
+            }
         };
         let trouble = |what: String, error: &notify::Error| Failure::new(Exit::Other, what).because(error);
         let mut watcher = notify::recommended_watcher(told)
@@ -116,6 +118,11 @@ impl Folders {
             }
         }
     }
+}
+
+/// Whether something is other than before: the system tells of our own looks and hashing, too.
+fn is_change(event: &notify::Event) -> bool {
+    !event.kind.is_access()
 }
 
 fn entries(root: &Path) -> std::io::Result<BTreeMap<PathBuf, Look>> {
@@ -201,6 +208,15 @@ mod tests {
         folders.look();
         fs::rename(&drop, root.path().join("elsewhere")).unwrap();
         assert!(folders.look().gone.is_empty());
+    }
+
+    #[test]
+    fn what_is_read_has_not_changed() {
+        use notify::event::{AccessKind, DataChange, EventKind, ModifyKind, RemoveKind};
+        let is_change = |kind| is_change(&notify::Event::new(kind));
+        assert!(!is_change(EventKind::Access(AccessKind::Read)));
+        assert!(is_change(EventKind::Modify(ModifyKind::Data(DataChange::Any))));
+        assert!(is_change(EventKind::Remove(RemoveKind::File)));
     }
 
     #[tokio::test]
