@@ -99,14 +99,49 @@ fn what_is_dropped_into_a_watched_folder_is_published_and_withdrawn_with_it() {
     assert_eq!(status(&format!("{url}/second.bin.torrent")), 200);
 }
 
+/// Starts it with these flags and `--json`; the site, and its address without a slash at its end.
+fn publish_json(world: &World, flags: &str) -> (Running, String) {
+    let mut site = world.start(&format!("publish {flags} --http 127.0.0.1:0 --state-dir origin --json"));
+    let event: serde_json::Value = serde_json::from_str(&site.wait_for("\"publishing\"")).unwrap();
+    let url = event["url"].as_str().unwrap().trim_end_matches('/').to_owned();
+    (site, url)
+}
+
+/// Ends a site; what the receipt of its only release says of its only day.
+fn receipt_of(world: &World, site: Running) -> serde_json::Value {
+    site.signal("TERM");
+    assert_eq!(site.wait().code(), Some(0));
+    let receipt = fs::read_dir(world.path("origin/receipts")).unwrap().next().unwrap().unwrap();
+    let receipt: serde_json::Value = serde_json::from_slice(&fs::read(receipt.path()).unwrap()).unwrap();
+    receipt["days"].as_object().unwrap().values().next().unwrap().clone()
+}
+
+#[test]
+fn what_is_published_again_does_not_count_again_what_the_tracker_heard() {
+    let world = World::new();
+    fs::create_dir(world.path("drop")).unwrap();
+    let (mut site, url) = publish_json(&world, "drop --watch");
+    let publish = |site: &mut Running| {
+        world.write("drop/film.bin", noise(40_000));
+        let event: serde_json::Value = serde_json::from_str(&site.wait_for("\"published\"")).unwrap();
+        event["hash"].as_str().unwrap().to_owned()
+    };
+    let hash = publish(&mut site);
+    let escaped: String = hash.as_bytes().chunks(2).flat_map(|pair| ['%', pair[0].into(), pair[1].into()]).collect();
+    let announce = format!("{url}/announce?info_hash={escaped}&peer_id={}&port=1&left=0", "a".repeat(20));
+    fetch(&format!("{announce}&event=completed"), "");
+    fs::remove_file(world.path("drop/film.bin")).unwrap();
+    site.wait_for("\"withdrawn\"");
+    assert_eq!(publish(&mut site), hash);
+    assert_eq!(receipt_of(&world, site)["reported"], 1);
+}
+
 #[test]
 fn a_withdrawn_path_leaves_the_page_at_the_next_signal() {
     let world = World::new();
     world.write("site/a.bin", noise(40_000));
     world.write("site/b.bin", noise(50_000));
-    let mut site = world.start("publish site/a.bin site/b.bin --http 127.0.0.1:0 --state-dir origin --json");
-    let event: serde_json::Value = serde_json::from_str(&site.wait_for("\"publishing\"")).unwrap();
-    let url = event["url"].as_str().unwrap().trim_end_matches('/').to_owned();
+    let (mut site, url) = publish_json(&world, "site/a.bin site/b.bin");
     fs::remove_file(world.path("site/a.bin")).unwrap();
     site.signal("HUP");
     site.wait_for("\"withdrawn\"");
@@ -119,10 +154,8 @@ fn a_signal_makes_the_page_say_what_the_intro_says_by_then() {
     let world = World::new();
     world.write("site/film.bin", noise(40_000));
     world.write("intro.md", "Early words");
-    let line = "publish site/film.bin --intro intro.md --http 127.0.0.1:0 --state-dir origin --json";
-    let mut site = world.start(line);
-    let event: serde_json::Value = serde_json::from_str(&site.wait_for("\"publishing\"")).unwrap();
-    let page = || String::from_utf8(fetch(event["url"].as_str().unwrap(), "").1).unwrap();
+    let (mut site, url) = publish_json(&world, "site/film.bin --intro intro.md");
+    let page = || String::from_utf8(fetch(&format!("{url}/"), "").1).unwrap();
     assert!(page().contains("Early words"));
     world.write("intro.md", "Late words");
     world.write("site/film.bin", noise(60_000));

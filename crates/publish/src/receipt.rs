@@ -115,8 +115,9 @@ impl Counters {
         self.zip(other, u64::saturating_add)
     }
 
-    fn minus(self, other: Self) -> Self {
-        self.zip(other, u64::saturating_sub)
+    /// What was counted since. A counter that went back is a new one: it counts from zero.
+    pub fn since(self, before: Self) -> Self {
+        self.zip(before, |now, before| now.checked_sub(before).unwrap_or(now))
     }
 }
 
@@ -196,11 +197,10 @@ impl Receipts {
         Ok(())
     }
 
-    /// Books what the counters say more than at the last call. A counter that went back is a new one: it counts from zero.
+    /// Books what the counters say more than at the last call.
     pub fn record(&mut self, hash: InfoHash, day: Date, now: Counters) {
         let Some(entry) = self.books.get_mut(&hash) else { return };
-        let begun = now.zip(entry.booked, |now, booked| if now < booked { 0 } else { booked });
-        let news = now.minus(begun);
+        let news = now.since(entry.booked);
         entry.booked = now;
         if news != Counters::default() {
             Arc::make_mut(&mut entry.book).add(day, news);

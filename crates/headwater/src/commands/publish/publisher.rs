@@ -91,8 +91,8 @@ struct Published {
     meter: Meter,
     /// It is on the page.
     shown: bool,
-    /// What earlier runs sent to peers.
-    before: u64,
+    /// What was counted before it was shown: by earlier runs of the torrent, and by the tracker since its start.
+    before: Counters,
     /// The origin's mode that was told last.
     told: Option<Mode>,
 }
@@ -137,7 +137,7 @@ impl Publisher {
             torrent: torrent.clone(),
             meter,
             shown: false,
-            before: 0,
+            before: Counters::default(),
             told: Some(Mode::Full),
         };
         self.published.insert(path.to_owned(), published);
@@ -154,7 +154,7 @@ impl Publisher {
         let Some(published) = self.published.get_mut(path) else { return Ok(None) };
         let hash = published.torrent.hash();
         published.shown = true;
-        published.before = published.torrent.status().uploaded;
+        published.before = published.counted(self.joints.tracker.as_deref());
         self.follow()?;
         Ok(Some(hash))
     }
@@ -312,15 +312,15 @@ impl Publisher {
 }
 
 impl Published {
-    /// Books what happened since it was shown: before, nobody knows what earlier runs sent.
+    /// Books what happened since it was shown.
     fn book(&self, receipts: &mut Receipts, tracker: Option<&Tracker>, now: Timestamp) {
         if self.shown {
             let day = now.to_zoned(TimeZone::UTC).date();
-            receipts.record(self.torrent.hash(), day, self.counters(tracker));
+            receipts.record(self.torrent.hash(), day, self.counted(tracker).since(self.before));
         }
     }
 
-    fn counters(&self, tracker: Option<&Tracker>) -> Counters {
+    fn counted(&self, tracker: Option<&Tracker>) -> Counters {
         let status = self.torrent.status();
         let Sent { http, web_seed } = &self.publication.sent;
         let downloads = status.origin.as_ref().map(|origin| origin.completions).unwrap_or_default();
@@ -329,7 +329,7 @@ impl Published {
             verified_bytes: downloads.verified_bytes,
             claimed: downloads.verified + downloads.claimed,
             reported: tracker.map_or(0, |tracker| tracker.counts(self.torrent.hash()).downloaded.into()),
-            sent_peers: status.uploaded.saturating_sub(self.before),
+            sent_peers: status.uploaded,
             sent_web_seed: web_seed.load(Relaxed),
             sent_http: http.load(Relaxed),
         }
