@@ -127,13 +127,25 @@ fn what_is_published_again_does_not_count_again_what_the_tracker_heard() {
         event["hash"].as_str().unwrap().to_owned()
     };
     let hash = publish(&mut site);
-    let escaped: String = hash.as_bytes().chunks(2).flat_map(|pair| ['%', pair[0].into(), pair[1].into()]).collect();
+    let escaped: String =
+        hash.as_bytes().chunks(2).flat_map(|pair| ['%', pair[0].into(), pair[1].into()]).collect();
     let announce = format!("{url}/announce?info_hash={escaped}&peer_id={}&port=1&left=0", "a".repeat(20));
     fetch(&format!("{announce}&event=completed"), "");
     fs::remove_file(world.path("drop/film.bin")).unwrap();
     site.wait_for("\"withdrawn\"");
     assert_eq!(publish(&mut site), hash);
     assert_eq!(receipt_of(&world, site)["reported"], 1);
+}
+
+#[test]
+fn what_was_sent_until_the_end_is_on_the_receipt() {
+    let world = World::new();
+    world.write("site/film.bin", noise(SIZE));
+    let (site, url) = publish_json(&world, "site/film.bin");
+    world.run(&format!("get {url}/film.bin.torrent -d here")).success();
+    let day = receipt_of(&world, site);
+    let sent = ["sent_peers", "sent_web_seed"].iter().filter_map(|by| day[by].as_u64()).sum::<u64>();
+    assert!(sent >= SIZE as u64, "{day}");
 }
 
 #[test]

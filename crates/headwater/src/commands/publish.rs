@@ -340,11 +340,13 @@ impl Run {
         }
     }
 
-    /// Stops the swarms, then the server: the last announces are still answered.
     async fn finish(self) -> Result<(), Failure> {
-        self.publisher.finish().await;
-        _ = self.end.send(());
-        self.server.await.map_err(|crash| Failure::new(Exit::Other, "the web server crashed").because(&crash))
+        let Self { publisher, server, end, .. } = self;
+        let served = publisher.finish(async {
+            _ = end.send(());
+            server.await
+        });
+        served.await.map_err(|crash| Failure::new(Exit::Other, "the web server crashed").because(&crash))
     }
 }
 

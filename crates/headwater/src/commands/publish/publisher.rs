@@ -17,7 +17,7 @@ use metainfo::{InfoHash, PeerId};
 use publish::catalogue::{Catalogue, Publication, Sent};
 use publish::live::{Origin, Standing};
 use publish::names::web_seed_url;
-use publish::receipt::{Books, Counters, Receipts};
+use publish::receipt::{Books, Counters, ReceiptError, Receipts};
 use publish::site::Site;
 use publish::{Settings, Theme};
 use serde_json::json;
@@ -130,7 +130,7 @@ impl Publisher {
         let torrent = self.seed(material).await?;
         let info = &material.metainfo.info;
         let opened = self.receipts.open(hash, info.name(), info.layout().content_length());
-        opened.map_err(|error| Failure::new(Exit::Other, "cannot keep the receipt").because(&error))?;
+        opened.map_err(|error| unkept(&error))?;
         let meter = self.context.output.meter(info.name());
         let published = Published {
             publication,
@@ -165,9 +165,10 @@ impl Publisher {
         if let Err(failure) = self.follow() {
             self.context.output.failure(&failure);
         }
-        published.book(&mut self.receipts, self.joints.tracker.as_deref(), Timestamp::now());
         published.torrent.stop().await;
+        published.book(&mut self.receipts, self.joints.tracker.as_deref(), Timestamp::now());
         self.receipts.rest(published.torrent.hash());
+        self.save();
         true
     }
 
@@ -296,19 +297,26 @@ impl Publisher {
 
     fn save(&mut self) {
         if let Err(error) = self.receipts.save() {
-            let failure = Failure::new(Exit::Other, "cannot keep the receipt").because(&error);
-            self.context.output.failure(&failure);
+            self.context.output.failure(&unkept(&error));
         }
     }
 
-    /// Stops all swarms and writes the receipts a last time.
-    pub(super) async fn finish(mut self) {
+    /// Stops all swarms, then the web server, which answers their last announces; what both sent until then is written down.
+    pub(super) async fn finish<T>(mut self, served: impl Future<Output = T>) -> T {
+        self.joints.engine.stop().await;
+        let served = served.await;
         for published in self.published.values() {
             published.book(&mut self.receipts, self.joints.tracker.as_deref(), Timestamp::now());
         }
-        self.save();
-        self.joints.engine.stop().await;
+        if let Err(error) = self.receipts.save() {
+            self.context.output.failure(&unkept(&error));
+        }
+        served
     }
+}
+
+fn unkept(error: &ReceiptError) -> Failure {
+    Failure::new(Exit::Other, "cannot keep the receipt").because(error)
 }
 
 impl Published {
