@@ -149,6 +149,26 @@ fn what_was_sent_until_the_end_is_on_the_receipt() {
 }
 
 #[test]
+fn a_signal_ends_it_while_its_first_files_are_hashed() {
+    let world = World::new();
+    // Hashing this takes an hour.
+    fs::File::create(world.path("huge.bin")).unwrap().set_len(1 << 42).unwrap();
+    let flags = "--https 127.0.0.1:0 --tls-self-signed --state-dir origin --json";
+    let mut site = world.start(&format!("publish huge.bin {flags}"));
+    site.wait_for("\"certificate\"");
+    site.signal("TERM");
+    assert_eq!(site.wait().code(), Some(0));
+}
+
+#[test]
+fn a_first_path_that_cannot_be_published_ends_it() {
+    let world = World::new();
+    world.write("site/film.bin", noise(40_000));
+    let failed = world.run("publish site/film.bin missing.bin --http 127.0.0.1:0").code(3);
+    assert!(stderr(&failed).contains("missing.bin does not exist"), "{}", stderr(&failed));
+}
+
+#[test]
 fn a_withdrawn_path_leaves_the_page_at_the_next_signal() {
     let world = World::new();
     world.write("site/a.bin", noise(40_000));

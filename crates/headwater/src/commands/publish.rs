@@ -20,7 +20,7 @@ mod material;
 mod publisher;
 mod queue;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +96,8 @@ struct Run {
     publisher: Publisher,
     folders: Option<Folders>,
     queue: Queue,
+    /// The paths of the command line that are not on the page yet: before they all are, nothing is announced.
+    first: BTreeSet<PathBuf>,
     work: JoinSet<News>,
     hangups: Signal,
     base: String,
@@ -161,6 +163,7 @@ impl Run {
             publisher: Publisher::new(context, terms, Joints { engine, tracker, site, stage, news }),
             folders: args.watch.then(|| Folders::watch(&args.source)).transpose()?,
             queue: Queue::default(),
+            first: if args.watch { BTreeSet::new() } else { args.source.iter().cloned().collect() },
             work: JoinSet::new(),
             hangups,
             base,
@@ -170,25 +173,13 @@ impl Run {
         })
     }
 
+    /// Publishes until a signal comes, or until one of the first paths cannot be published.
     async fn publish_all(&mut self, args: &Publish, stop: &mut Stop) -> Result<(), Failure> {
-        if self.folders.is_none() {
-            for path in &args.source {
-                let material = prepare(&self.context, path, args.format)?;
-                let Some(mut torrent) = self.publisher.start(path, &material).await? else { continue };
-                if seed::until_seeding(&self.context.output, &mut torrent, stop).await?.is_some() {
-                    return Ok(());
-                }
-                self.publisher.show(path)?;
-            }
+        if self.folders.is_some() {
+            self.announce();
+        } else {
+            self.look_again(args);
         }
-        self.publisher.turn().await;
-        self.announce();
-        self.keep(args, stop).await;
-        Ok(())
-    }
-
-    /// Keeps it going until a signal comes.
-    async fn keep(&mut self, args: &Publish, stop: &mut Stop) {
         let mut turns = interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look_at = self.folders.is_some().then(Instant::now);
@@ -197,7 +188,7 @@ impl Run {
                 self.prepare(path, args);
             }
             tokio::select! {
-                _ = stop.asked() => return,
+                _ = stop.asked() => return Ok(()),
                 begun = self.publisher.begun() => self.publisher.tell_begun(begun).await,
                 _ = turns.tick() => self.publisher.turn().await,
                 _ = self.hangups.recv() => {
@@ -215,7 +206,7 @@ impl Run {
                     look_at = self.look().await.then(|| Instant::now() + STILL);
                 }
                 Some(news) = self.work.join_next(), if !self.work.is_empty() => match news {
-                    Ok(news) => self.take(news, stop).await,
+                    Ok(news) => self.take(news, stop).await?,
                     Err(crash) => self.context.output.failure(&crashed(&crash)),
                 },
             }
@@ -257,14 +248,19 @@ impl Run {
         });
     }
 
-    async fn take(&mut self, news: News, stop: &Stop) {
+    /// Goes on with what a task brought. What is wrong with one of the first paths ends the command.
+    async fn take(&mut self, news: News, stop: &Stop) -> Result<(), Failure> {
+        let (News::Prepared(path, _) | News::Checked(path, ..)) = &news;
+        let is_first = self.first.contains(path);
         let outcome = match news {
             News::Prepared(path, prepared) => self.prepared(path, prepared, stop).await,
             News::Checked(path, run, checked) => self.checked(&path, run, checked).await,
         };
-        if let Err(failure) = outcome {
-            self.context.output.failure(&failure);
+        if !is_first && let Err(failure) = &outcome {
+            self.context.output.failure(failure);
+            return Ok(());
         }
+        outcome
     }
 
     /// Starts what was made of a path.
@@ -278,9 +274,9 @@ impl Run {
             return Ok(());
         }
         let material = match prepared {
-            Err(failure) if failure.exit == Exit::NotFound && self.publisher.withdraw(&path).await => {
-                self.tell_withdrawn(&path);
-                return Ok(());
+            Err(failure) if failure.exit == Exit::NotFound && !self.first.contains(&path) => {
+                let withdrawn = self.publisher.withdraw(&path).await;
+                return withdrawn.then(|| self.tell_withdrawn(&path)).ok_or(failure);
             }
             prepared => prepared?,
         };
@@ -308,6 +304,13 @@ impl Run {
             return Err(failure);
         }
         let shown = self.publisher.show(path)?;
+        if self.first.remove(path) {
+            if self.first.is_empty() {
+                self.publisher.turn().await;
+                self.announce();
+            }
+            return Ok(());
+        }
         let catalogue = self.publisher.catalogue();
         if let Some(release) = catalogue.releases().iter().find(|release| Some(release.hash()) == shown) {
             tell_published(&self.context.output, &self.base, release);
