@@ -89,13 +89,15 @@ pub(crate) fn server_config(
 }
 
 impl ServerTls {
-    /// Keeps the certificate current as long as the server runs: to be polled beside it.
+    /// Keeps the certificate current as long as the server runs: to be polled beside it. It never ends, even where nothing
+    /// can be done any more: a certificate that ages is better than no server.
     pub(crate) async fn keep(self, output: &Output) {
         match self.keeper {
             Keeper::Files(pair) => pair.keep(output).await,
             Keeper::SelfSigned(made) => made.keep(output).await,
             Keeper::Acme(orders) => orders.keep(output).await,
         }
+        std::future::pending::<()>().await;
     }
 }
 

@@ -43,3 +43,13 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
     }
     world.run("track --tls-self-signed").code(2);
 }
+
+#[test]
+fn an_address_of_another_machine_is_refused_with_the_flag_that_named_it() {
+    let world = World::new();
+    world.write("site/film.bin", noise(SIZE));
+    for command in ["track", "publish site/film.bin"] {
+        let refused = world.run(&format!("{command} --https 192.0.2.1:4443 --tls-self-signed")).failure();
+        assert!(stderr(&refused).contains("--https 0.0.0.0:4443"), "{command}: {}", stderr(&refused));
+    }
+}

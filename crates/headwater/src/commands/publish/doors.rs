@@ -12,7 +12,7 @@ use tracker::Tracker;
 use super::addresses::host_of;
 use crate::args::Publish;
 use crate::commands::Context;
-use crate::commands::track::{listen, local_address};
+use crate::commands::track::{listen, listen_for, local_address, parse_address};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::tls::{ServerTls, names_of, server_config};
@@ -43,7 +43,7 @@ impl Doors {
     pub(super) async fn open(context: &Context, args: &Publish) -> Result<Self, Failure> {
         let secure = match &args.tls.https {
             Some(at) => {
-                let listener = listen(Some(at), TLS_PORT).await?;
+                let listener = listen_for("--https", parse_address(at)?).await?;
                 let mut names = names_of(local_address(&listener)?.ip());
                 names.extend(args.url.iter().map(|url| host_of(url).to_owned()));
                 let tls = server_config(&args.tls, &context.state, &names, HTTP_2_AND_1, &context.output)?;
