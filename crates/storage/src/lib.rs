@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod folder;
 mod hash;
+pub mod kernels;
 mod read;
 pub mod resume;
 #[cfg(test)]
