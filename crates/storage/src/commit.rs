@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use metainfo::PieceIndex;
+use metainfo::{BLOCK, PieceIndex};
 
 use crate::descriptors::Descriptors;
 use crate::error::StorageError;
 use crate::files::TorrentFiles;
-use crate::hash::{Digest, Expected, Leaves, Verdict, sha1_batch};
+use crate::hash::{Digest, Expected, Verdict, leaf_batch, sha1_batch};
 
 /// What became of a piece.
 #[derive(Debug)]
@@ -45,19 +45,24 @@ pub(crate) struct Ready {
 pub(crate) fn commit(batch: Vec<Ready>, descriptors: &Descriptors) {
     let expected: Vec<Expected> =
         batch.iter().map(|ready| Expected::of(ready.files.info(), ready.piece)).collect();
-    let v1 = |at: &usize| expected[*at].needs_v1();
-    let messages: Vec<&[Bytes]> = (0..batch.len()).filter(v1).map(|at| batch[at].blocks.as_slice()).collect();
+    let wanted = || batch.iter().zip(expected.iter().map(Expected::wanted));
+    let messages: Vec<&[Bytes]> =
+        wanted().filter(|(_, wanted)| wanted.v1).map(|(ready, _)| &ready.blocks[..]).collect();
     let mut sha1s = sha1_batch(&messages).into_iter();
-    let judged: Vec<Verdict> = batch
-        .iter()
+    let leaves: Vec<Vec<Vec<&[u8]>>> =
+        wanted().map(|(ready, wanted)| if wanted.v2 { ready.leaves() } else { Vec::new() }).collect();
+    let messages: Vec<&[&[u8]]> = leaves.iter().flatten().map(Vec::as_slice).collect();
+    let mut hashes = leaf_batch(&messages).into_iter();
+    let judged: Vec<Verdict> = wanted()
         .zip(&expected)
-        .map(|(ready, expected)| {
-            let sha1 = if expected.needs_v1() { sha1s.next() } else { None };
-            let whole = ready.blocks.iter().map(Bytes::len).sum::<usize>();
-            if whole != ready.files.layout().piece_size(ready.piece) as usize {
+        .zip(&leaves)
+        .map(|(((ready, wanted), expected), leaves)| {
+            let sha1 = if wanted.v1 { sha1s.next() } else { None };
+            let leaves = hashes.by_ref().take(leaves.len()).collect();
+            if ready.length() != ready.files.layout().piece_size(ready.piece) as usize {
                 return Verdict::Bad;
             }
-            expected.judge(sha1, expected.needs_v2().then(|| leaves(ready)))
+            expected.judge(sha1, wanted.v2.then_some(leaves))
         })
         .collect();
     for (ready, verdict) in batch.into_iter().zip(judged) {
@@ -76,20 +81,38 @@ pub(crate) fn commit(batch: Vec<Ready>, descriptors: &Descriptors) {
     }
 }
 
-/// The block hashes of a piece: of the file's bytes, without the padding behind them (BEP 52).
-fn leaves(ready: &Ready) -> Vec<metainfo::merkle::Hash> {
-    let mut leaves = Leaves::default();
-    let mut content = ready.files.layout().piece_content(ready.piece) as usize;
-    for block in &ready.blocks {
-        let now = block.len().min(content);
-        leaves.update(&block[..now]);
-        content -= now;
+impl Ready {
+    /// Bytes of it.
+    pub(crate) fn length(&self) -> usize {
+        self.blocks.iter().map(Bytes::len).sum()
     }
-    leaves.finish()
+
+    /// What is hashed for v2: the file's bytes, without the padding behind them (BEP 52), in blocks of 16 KiB, each in the slices
+    /// that it arrived in.
+    fn leaves(&self) -> Vec<Vec<&[u8]>> {
+        let mut leaves: Vec<Vec<&[u8]>> = Vec::new();
+        let mut content = self.files.layout().piece_content(self.piece) as usize;
+        let mut room = 0;
+        for block in &self.blocks {
+            let mut bytes = &block[..block.len().min(content)];
+            content -= bytes.len();
+            while !bytes.is_empty() {
+                if room == 0 {
+                    leaves.push(Vec::new());
+                    room = BLOCK as usize;
+                }
+                let (now, rest) = bytes.split_at(bytes.len().min(room));
+                leaves.last_mut().expect("one was begun").push(now);
+                room -= now.len();
+                bytes = rest;
+            }
+        }
+        leaves
+    }
 }
 
 fn block_digests(blocks: &[Bytes]) -> Vec<Digest> {
-    blocks.iter().flat_map(|block| sha1_batch(&[std::slice::from_ref(block)])).collect()
+    sha1_batch(&blocks.iter().map(std::slice::from_ref).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

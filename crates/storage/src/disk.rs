@@ -1,8 +1,9 @@
 //! The disk threads: one queue, a few workers, and the jobs a torrent gives them.
 //!
 //! Whoever holds a `Disk` may give jobs and never waits for them: results come through the `done` function, which is called on a
-//! disk thread and must not block for long. Jobs start in the order they were given. Long work (a check) gives itself back to the
-//! queue piece by piece, so that reads and writes of other torrents get their turn.
+//! disk thread and must not block for long. Jobs start in the order they were given, but for complete pieces: these wait for a few
+//! milliseconds for others, since several are hashed together for less (`gather` says how long). Long work (a check) gives itself
+//! back to the queue after a few pieces, so that reads and writes of other torrents get their turn.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use metainfo::{Bitfield, BlockRef, PieceIndex};
@@ -21,7 +23,7 @@ use crate::commit::{Commit, Ready, commit};
 use crate::descriptors::Descriptors;
 use crate::error::StorageError;
 use crate::files::TorrentFiles;
-use crate::hash::LANES;
+use crate::gather::Waiting;
 use crate::read;
 
 /// The most files kept open: enough for a few torrents of many small files, and far from any usual limit.
@@ -47,12 +49,18 @@ struct Handle(Arc<Shared>);
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Complete pieces that wait for others.
+    waiting: Waiting<Ready>,
+    /// Whether there is a [`Job::Commit`] among the jobs.
+    due: bool,
+    /// How many threads commit pieces.
+    committing: usize,
     closed: bool,
 }
 
 enum Job {
-    /// Pieces are a kind of their own, so that a worker can take several that wait in a row and hash them together.
-    Commit(Ready),
+    /// As many of the waiting pieces as are hashed together.
+    Commit,
     Run(Box<dyn FnOnce() + Send>),
 }
 
@@ -75,7 +83,8 @@ impl Disk {
         Self { handle: Arc::new(Handle(shared)) }
     }
 
-    /// Verifies a piece and writes it if it is right. `blocks` are all its bytes in order.
+    /// Verifies a piece and writes it if it is right. `blocks` are all its bytes in order. It may wait a few milliseconds for other
+    /// pieces; see [`Disk::hurry`].
     pub fn commit(
         &self,
         files: &Arc<TorrentFiles>,
@@ -85,7 +94,20 @@ impl Disk {
         done: impl FnOnce(Commit) + Send + 'static,
     ) {
         let files = Arc::clone(files);
-        self.shared().push(Job::Commit(Ready { files, piece, blocks, digests, done: Box::new(done) }));
+        let length = blocks.iter().map(Bytes::len).sum();
+        let ready = Ready { files, piece, blocks, digests, done: Box::new(done) };
+        let mut queue = self.shared().locked();
+        queue.waiting.push(ready, length, Instant::now());
+        // The first needs a thread that watches the clock.
+        if queue.waiting.len() == 1 || queue.commit_if_due() {
+            self.shared().wake.notify_one();
+        }
+    }
+
+    /// No more pieces are to be expected soon: those that wait for others are committed at once.
+    pub fn hurry(&self) {
+        self.shared().locked().waiting.hurry();
+        self.shared().wake.notify_one();
     }
 
     /// Reads blocks into one recycled buffer, one behind the other; best no more than [`MAX_READ`](crate::MAX_READ).
@@ -147,11 +169,7 @@ impl Drop for Handle {
 
 impl Shared {
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
-        self.push(Job::Run(Box::new(job)));
-    }
-
-    fn push(&self, job: Job) {
-        self.locked().jobs.push_back(job);
+        self.locked().jobs.push_back(Job::Run(Box::new(job)));
         self.wake.notify_one();
     }
 
@@ -162,39 +180,59 @@ impl Shared {
     /// The life of a disk thread. A job that panics takes its `done` with it, which its owner notices; the thread goes on.
     fn work(&self) {
         while let Some(job) = self.next() {
-            let _ = catch_unwind(AssertUnwindSafe(|| match job {
-                Job::Run(run) => run(),
-                Job::Commit(ready) => {
-                    let mut batch = vec![ready];
-                    self.locked().join_ready(&mut batch);
-                    commit(batch, &self.descriptors);
+            match job {
+                Job::Run(run) => _ = catch_unwind(AssertUnwindSafe(run)),
+                Job::Commit => {
+                    let batch = self.locked().take_batch();
+                    _ = catch_unwind(AssertUnwindSafe(|| commit(batch, &self.descriptors)));
+                    self.locked().committing -= 1;
                 }
-            }));
+            }
         }
     }
 
     fn next(&self) -> Option<Job> {
         let mut queue = self.locked();
         loop {
-            match queue.jobs.pop_front() {
-                Some(job) => return Some(job),
-                None if queue.closed => return None,
-                None => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            queue.commit_if_due();
+            if let Some(job) = queue.jobs.pop_front() {
+                // Whoever else has nothing to do takes over what is left, or watches the clock.
+                if !queue.jobs.is_empty() || queue.waiting.len() > 0 {
+                    self.wake.notify_one();
+                }
+                return Some(job);
             }
+            if queue.closed {
+                return None;
+            }
+            queue = match queue.waiting.deadline() {
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 }
 
 impl Queue {
-    /// Takes the pieces that wait right behind the first, as many as are hashed together.
-    fn join_ready(&mut self, batch: &mut Vec<Ready>) {
-        while batch.len() < LANES {
-            match self.jobs.pop_front() {
-                Some(Job::Commit(ready)) => batch.push(ready),
-                Some(other) => return self.jobs.push_front(other),
-                None => return,
-            }
+    /// Queues the waiting pieces if it is time, and says whether it did.
+    fn commit_if_due(&mut self) -> bool {
+        let due = !self.due
+            && self.waiting.len() > 0
+            && (self.closed || self.waiting.is_due(self.committing > 0, Instant::now()));
+        if due {
+            self.due = true;
+            self.jobs.push_back(Job::Commit);
         }
+        due
+    }
+
+    fn take_batch(&mut self) -> Vec<Ready> {
+        self.due = false;
+        self.committing += 1;
+        self.waiting.take()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Hashing pieces: SHA-1 of BEP 3, the SHA-256 block trees of BEP 52, and the verdict over both.
 //!
-//! Used by disk threads and by `create`. It touches no file.
+//! Used by disk threads and by `create`. It touches no file; `kernels` does the arithmetic.
 
 use bytes::Bytes;
 use metainfo::{BLOCK, Info, PieceIndex, merkle};
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
+
+use crate::kernels::{SHA1, SHA256, Streams};
 
 /// SHA-1 of one block as it was received: evidence of who sent bad data.
 pub type Digest = [u8; 20];
@@ -13,20 +13,23 @@ pub type Digest = [u8; 20];
 /// Zeros for padding and holes.
 pub(crate) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// How many pieces the SHA-1 kernel hashes at once: the scalar kernel of the `sha1` crate takes one.
-pub(crate) const LANES: usize = 1;
-
 /// SHA-1 of several messages, each given as slices that stand one behind the other.
-///
-/// Callers hand over messages of equal length, up to [`LANES`] of them where they have so many, so that a kernel which hashes
-/// several messages side by side fits under this signature.
 pub(crate) fn sha1_batch(messages: &[&[Bytes]]) -> Vec<Digest> {
-    let one = |slices: &&[Bytes]| {
-        let mut sha1 = Sha1::new();
-        slices.iter().for_each(|slice| sha1.update(slice));
-        sha1.finalize().into()
-    };
-    messages.iter().map(one).collect()
+    SHA1.hash(messages).into_iter().map(digest).collect()
+}
+
+/// SHA-256 of several blocks, each given as slices that stand one behind the other.
+pub(crate) fn leaf_batch(blocks: &[&[&[u8]]]) -> Vec<merkle::Hash> {
+    SHA256.hash(blocks).into_iter().map(leaf).collect()
+}
+
+/// Which hashes of a piece are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Its SHA-1.
+    pub(crate) v1: bool,
+    /// The SHA-256 of each block.
+    pub(crate) v2: bool,
 }
 
 /// What a piece must hash to.
@@ -52,14 +55,9 @@ impl Expected {
         Self { v1: info.v1_piece(piece), v2: info.v2_piece(piece) }
     }
 
-    /// Whether a SHA-1 is needed to judge.
-    pub(crate) fn needs_v1(&self) -> bool {
-        self.v1.is_some()
-    }
-
-    /// Whether block hashes are needed to judge.
-    pub(crate) fn needs_v2(&self) -> bool {
-        self.v2.is_some()
+    /// What is needed to judge.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { v1: self.v1.is_some(), v2: self.v2.is_some() }
     }
 
     pub(crate) fn judge(&self, sha1: Option<Digest>, leaves: Option<Vec<merkle::Hash>>) -> Verdict {
@@ -75,83 +73,91 @@ impl Expected {
     }
 }
 
-/// Hashes one piece as its bytes come by.
-#[derive(Debug, Default)]
-pub(crate) struct PieceHasher {
-    sha1: Option<Sha1>,
-    leaves: Option<Leaves>,
+/// The SHA-1 and the block hashes of a piece, each if it was asked for.
+pub(crate) type Hashes = (Option<Digest>, Option<Vec<merkle::Hash>>);
+
+/// The next bytes of a piece.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// How many of them are of the user's files; the rest is padding, which only v1 hashes (BEP 47).
+    pub(crate) content: usize,
 }
 
-impl PieceHasher {
-    pub(crate) fn new(v1: bool, v2: bool) -> Self {
-        Self { sha1: v1.then(Sha1::new), leaves: v2.then(Leaves::default) }
+/// Hashes pieces of one length side by side as their bytes come by.
+#[derive(Debug)]
+pub(crate) struct PieceHashers {
+    sha1: Option<Streams<'static, 5>>,
+    digests: Vec<Digest>,
+    leaves: Option<Vec<Vec<merkle::Hash>>>,
+}
+
+impl PieceHashers {
+    pub(crate) fn new(wanted: Wanted, count: usize) -> Self {
+        Self {
+            sha1: wanted.v1.then(|| Streams::new(&SHA1, count)),
+            digests: Vec::new(),
+            leaves: wanted.v2.then(|| vec![Vec::new(); count]),
+        }
     }
 
-    /// Bytes of the user's files.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        if let Some(sha1) = &mut self.sha1 {
-            sha1.update(bytes);
+    /// The next chunk of each piece, all of one length: whole blocks of 16 KiB, but for the last of the piece.
+    pub(crate) fn update(&mut self, chunks: &[Chunk<'_>]) {
+        if let Some(mut sha1) = self.sha1.take() {
+            let (blocks, tails): (Vec<_>, Vec<_>) =
+                chunks.iter().map(|chunk| chunk.bytes.as_chunks()).unzip();
+            sha1.update(&blocks);
+            if tails.iter().all(|tail| tail.is_empty()) {
+                self.sha1 = Some(sha1);
+            } else {
+                self.digests = sha1.finish(&tails).into_iter().map(digest).collect();
+            }
         }
         if let Some(leaves) = &mut self.leaves {
-            leaves.update(bytes);
-        }
-    }
-
-    /// Padding, which only v1 hashes (BEP 47).
-    pub(crate) fn pad(&mut self, length: u32) {
-        if let Some(sha1) = &mut self.sha1 {
-            zeros(length).for_each(|run| sha1.update(run));
-        }
-    }
-
-    /// The SHA-1 and the block hashes, each if it was asked for.
-    pub(crate) fn finish(self) -> (Option<Digest>, Option<Vec<merkle::Hash>>) {
-        (self.sha1.map(|sha1| sha1.finalize().into()), self.leaves.map(Leaves::finish))
-    }
-}
-
-/// `length` zeros in runs.
-pub(crate) fn zeros(length: u32) -> impl Iterator<Item = &'static [u8]> {
-    let length = length as usize;
-    (0..length).step_by(ZEROS.len()).map(move |at| &ZEROS[..ZEROS.len().min(length - at)])
-}
-
-/// SHA-256 of each block of 16 KiB; the last may be shorter.
-#[derive(Debug, Default)]
-pub(crate) struct Leaves {
-    done: Vec<merkle::Hash>,
-    open: Sha256,
-    filled: usize,
-}
-
-impl Leaves {
-    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK as usize - self.filled));
-            self.open.update(now);
-            self.filled += now.len();
-            if self.filled == BLOCK as usize {
-                self.close();
+            let contents = chunks.iter().map(|chunk| &chunk.bytes[..chunk.content]);
+            let blocks: Vec<&[u8]> = contents.flat_map(|content| content.chunks(BLOCK as usize)).collect();
+            let blocks: Vec<&[&[u8]]> = blocks.iter().map(std::slice::from_ref).collect();
+            let mut hashes = leaf_batch(&blocks).into_iter();
+            for (leaves, chunk) in leaves.iter_mut().zip(chunks) {
+                leaves.extend(hashes.by_ref().take(chunk.content.div_ceil(BLOCK as usize)));
             }
-            bytes = rest;
         }
     }
 
-    pub(crate) fn finish(mut self) -> Vec<merkle::Hash> {
-        if self.filled > 0 {
-            self.close();
+    /// The hashes of each piece, in the order of the chunks.
+    pub(crate) fn finish(mut self) -> Vec<Hashes> {
+        if let Some(sha1) = self.sha1 {
+            let tails = vec![&[][..]; sha1.count()];
+            self.digests = sha1.finish(&tails).into_iter().map(digest).collect();
         }
-        self.done
+        let count = self.digests.len().max(self.leaves.as_ref().map_or(0, Vec::len));
+        let mut leaves = self.leaves.map(Vec::into_iter);
+        (0..count)
+            .map(|at| (self.digests.get(at).copied(), leaves.as_mut().and_then(Iterator::next)))
+            .collect()
     }
+}
 
-    fn close(&mut self) {
-        self.done.push(self.open.finalize_reset().into());
-        self.filled = 0;
-    }
+fn digest(words: [u32; 5]) -> Digest {
+    bytes(words)
+}
+
+fn leaf(words: [u32; 8]) -> merkle::Hash {
+    bytes(words)
+}
+
+/// A hash as it is written: its words in big-endian order.
+fn bytes<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    bytes.copy_from_slice(words.map(u32::to_be_bytes).as_flattened());
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
+    use sha1::Sha1;
+    use sha2::Digest as _;
+
     use super::*;
 
     #[test]
@@ -164,24 +170,25 @@ mod tests {
     }
 
     #[test]
-    fn block_hashes_do_not_depend_on_how_the_bytes_arrive() {
-        let whole: Vec<u8> = (0..50_000u32).map(|n| n.to_le_bytes()[1]).collect();
-        let expected: Vec<merkle::Hash> = whole.chunks(16_384).map(merkle::leaf).collect();
-        for step in [1, 1000, 16_384, 20_000, 50_000] {
-            let mut leaves = Leaves::default();
-            whole.chunks(step).for_each(|chunk| leaves.update(chunk));
-            assert_eq!(leaves.finish(), expected, "in steps of {step}");
+    fn padding_counts_for_v1_only_and_pieces_do_not_mix() {
+        let pieces: Vec<Vec<u8>> = (0..7u8).map(|piece| vec![piece; 100_000]).collect();
+        let contents = [0usize, 1, 16_384, 40_000, 65_536, 70_000, 100_000];
+        let mut hashers = PieceHashers::new(Wanted { v1: true, v2: true }, pieces.len());
+        for at in [0, 65_536] {
+            let chunks: Vec<Chunk<'_>> = pieces
+                .iter()
+                .zip(contents)
+                .map(|(piece, content)| {
+                    let bytes = &piece[at..piece.len().min(at + 65_536)];
+                    Chunk { bytes, content: content.saturating_sub(at).min(bytes.len()) }
+                })
+                .collect();
+            hashers.update(&chunks);
         }
-    }
-
-    #[test]
-    fn padding_counts_for_v1_only() {
-        let mut hasher = PieceHasher::new(true, true);
-        hasher.update(b"abc");
-        hasher.pad(70_000);
-        let (sha1, leaves) = hasher.finish();
-        let padded: Vec<u8> = b"abc".iter().copied().chain(std::iter::repeat_n(0, 70_000)).collect();
-        assert_eq!(sha1, Some(Sha1::digest(&padded).into()));
-        assert_eq!(leaves, Some(vec![merkle::leaf(b"abc")]));
+        for ((piece, content), (sha1, leaves)) in pieces.iter().zip(contents).zip(hashers.finish()) {
+            assert_eq!(sha1, Some(Sha1::digest(piece).into()));
+            let expected: Vec<_> = piece[..content].chunks(16_384).map(merkle::leaf).collect();
+            assert_eq!(leaves, Some(expected));
+        }
     }
 }

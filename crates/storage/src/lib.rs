@@ -13,10 +13,12 @@ mod disk;
 mod error;
 mod files;
 mod folder;
+mod gather;
 mod hash;
 pub mod kernels;
 mod read;
 pub mod resume;
+mod scan;
 #[cfg(test)]
 mod test_torrent;
 
