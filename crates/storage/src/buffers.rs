@@ -43,7 +43,7 @@ pub(crate) struct Buffer {
 impl Aligned {
     pub(crate) fn new(length: usize) -> Self {
         let bytes: Box<[u8]> = vec![0; length + ALIGNMENT - 1].into();
-        let from = bytes.as_ptr().align_offset(ALIGNMENT);
+        let from = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1);
         Self { bytes, from }
     }
 

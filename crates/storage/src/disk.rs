@@ -205,7 +205,7 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = match queue.waiting.deadline() {
+            queue = match queue.waiting.deadline(queue.committing > 0) {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0

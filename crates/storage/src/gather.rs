@@ -5,10 +5,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many start while no thread commits: four hash in little more than the time of one and a half, and more only cost memory.
+/// So many start at once while no thread commits: four hash in little more than the time of one and a half, and more only cost memory.
 const ENOUGH: usize = 4;
 
-/// The most that are taken together. So many start even while another thread commits, which is then too slow alone.
+/// The most that are taken together.
 const MOST: usize = 8;
 
 /// So many bytes waiting start at once, and no more are taken together than the first piece beyond them: long pieces gain no less
@@ -17,6 +17,10 @@ const MOST_BYTES: usize = 16 << 20;
 
 /// A piece waits no longer than this. At 1 GB/s four pieces of 1 MiB arrive in less; where fewer arrive, hashing is no bottleneck.
 const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Nor any longer than this while another thread commits. Threads that write to one file wait for each other in the kernel, so
+/// that a second one is of use only to another disk.
+const PATIENCE_BESIDE: Duration = Duration::from_millis(100);
 
 /// Pieces in the order in which they came.
 #[derive(Debug)]
@@ -50,13 +54,15 @@ impl<T> Waiting<T> {
 
     /// Whether they are to be taken; `busy` says that some are being committed.
     pub(crate) fn is_due(&self, busy: bool, now: Instant) -> bool {
-        let late = self.deadline().is_some_and(|deadline| now >= deadline);
-        late || self.hurried || self.bytes >= MOST_BYTES || self.len() >= if busy { MOST } else { ENOUGH }
+        let late = self.deadline(busy).is_some_and(|deadline| now >= deadline);
+        let enough = self.hurried || self.bytes >= MOST_BYTES || self.len() >= ENOUGH;
+        late || (enough && !busy)
     }
 
     /// When the oldest has waited long enough.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.pieces.front().map(|(_, _, since)| *since + PATIENCE)
+    pub(crate) fn deadline(&self, busy: bool) -> Option<Instant> {
+        let patience = if busy { PATIENCE_BESIDE } else { PATIENCE };
+        self.pieces.front().map(|(_, _, since)| *since + patience)
     }
 
     /// Those that are hashed together, oldest first.
@@ -100,7 +106,7 @@ mod tests {
     fn a_lone_piece_starts_after_five_milliseconds_or_when_nothing_else_is_due() {
         let (mut waiting, now) = waiting(&[MIB]);
         assert!(!waiting.is_due(false, now) && !waiting.is_due(false, now + Duration::from_millis(4)));
-        assert!(waiting.is_due(true, now + Duration::from_millis(5)));
+        assert!(waiting.is_due(false, now + Duration::from_millis(5)));
         waiting.hurry();
         assert!(waiting.is_due(false, now));
         waiting.push(1, MIB, now);
@@ -110,7 +116,7 @@ mod tests {
     #[test]
     fn long_pieces_do_not_fill_the_memory() {
         let (mut waiting, now) = waiting(&[12 * MIB, 12 * MIB, 12 * MIB]);
-        assert!(waiting.is_due(true, now));
+        assert!(waiting.is_due(false, now));
         assert_eq!(waiting.take(), [0, 1]);
         assert!(!waiting.is_due(false, now));
     }

@@ -110,6 +110,11 @@ pub struct WebSeedStatus {
 }
 
 impl Swarm {
+    /// Whether more pieces are on their way.
+    pub fn is_fetching(&self) -> bool {
+        self.pieces.open_pieces().next().is_some()
+    }
+
     /// The swarm at a glance.
     pub fn status(&self) -> Status<'_> {
         Status {

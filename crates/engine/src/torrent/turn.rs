@@ -148,6 +148,9 @@ impl Torrent {
             }
         }
         self.outside.flush();
+        if self.outside.commits > 0 && !matches!(brain, Brain::Swarm(swarm) if swarm.is_fetching()) {
+            self.outside.home.context.disk.hurry();
+        }
     }
 
     /// Does what the announcer wants; `true` if the swarm was told something by it.
