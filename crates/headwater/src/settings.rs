@@ -61,8 +61,8 @@ const NET: &[&str] = &["get", "seed", "publish", "open"];
 pub(crate) struct Setting {
     /// To which key.
     pub(crate) key: &'static Key,
-    /// As a flag would be given it.
-    pub(crate) value: String,
+    /// As a flag would be given it; nothing if the flag would be left out.
+    pub(crate) value: Option<String>,
     /// Where it stands.
     pub(crate) file: PathBuf,
     /// In which line, from 1.
@@ -132,20 +132,23 @@ impl Settings {
                 )
                 .cause(why)
             })?;
-            if let Some(value) = value {
-                self.0.push(Setting { key, value, file: file.to_owned(), line });
-            }
+            self.0.push(Setting { key, value, file: file.to_owned(), line });
         }
         Ok(())
     }
 
+    /// What counts: of two files that set the same key the later one.
+    pub(crate) fn effective(&self) -> impl Iterator<Item = &Setting> {
+        let is_last = |(place, setting): &(usize, &Setting)| {
+            !self.0.iter().skip(place + 1).any(|later| later.key.name == setting.key.name)
+        };
+        self.0.iter().enumerate().filter(is_last).map(|(_, setting)| setting)
+    }
+
     /// Which command's flag gets which default.
     pub(crate) fn defaults(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
-        let each = |setting: &'_ Setting| (setting.key.commands, setting.key.flag);
-        self.0.iter().flat_map(move |setting| {
-            let (commands, flag) = each(setting);
-            commands.iter().map(move |command| (*command, flag, setting.value.as_str()))
-        })
+        let given = self.effective().filter_map(|setting| Some((setting.key, setting.value.as_deref()?)));
+        given.flat_map(|(key, value)| key.commands.iter().map(move |command| (*command, key.flag, value)))
     }
 }
 
@@ -295,6 +298,14 @@ mod tests {
             ]
         );
         assert_eq!(settings.0.last().unwrap().line, 6);
+    }
+
+    #[test]
+    fn nothing_in_the_users_file_takes_back_what_the_machines_says() {
+        let mut settings = parse("[limits]\ndown = \"2MiB\"\n[publish]\ntitle = \"Ours\"\n").unwrap();
+        settings.0.extend(parse("[limits]\ndown = 0\n[publish]\ntitle = \"\"\n").unwrap().0);
+        assert_eq!(settings.defaults().next(), None);
+        assert!(settings.effective().all(|setting| setting.value.is_none()));
     }
 
     #[test]

@@ -42,20 +42,15 @@ fn path(context: &Context, named: Option<&Path>) {
 }
 
 fn show(context: &Context, settings: &Settings, origin: bool) {
-    // Of two files that set the same key the later one counts.
-    let counts = |place: usize, setting: &Setting| {
-        !settings.0.iter().skip(place + 1).any(|later| later.key.name == setting.key.name)
-    };
-    let effective = settings.0.iter().enumerate().filter(|(place, setting)| counts(*place, setting));
     if context.output.json() {
-        let values = effective.map(|(_, setting)| {
+        let values = settings.effective().map(|setting| {
             json!({ "key": setting.key.name, "value": setting.value, "file": setting.file, "line": setting.line })
         });
         context.output.document(json!({ "settings": values.collect::<Vec<_>>() }));
         return;
     }
-    for (_, setting) in effective {
-        let line = format!("{} = {}", setting.key.name, setting.value);
+    for setting in settings.effective() {
+        let line = format!("{} = {}", setting.key.name, setting.value.as_deref().unwrap_or("nothing"));
         if origin {
             context.output.result(format_args!("{line}    {} line {}", setting.file.display(), setting.line));
         } else {
