@@ -10,11 +10,11 @@ mod handler;
 mod keys;
 mod magnet;
 mod open;
-mod publish;
+pub(crate) mod publish;
 mod seed;
 mod shell;
 mod show;
-mod track;
+pub(crate) mod track;
 mod verify;
 
 use std::path::{Path, PathBuf};

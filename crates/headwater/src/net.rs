@@ -108,7 +108,7 @@ fn refuse_unsupported(net: &Net) -> Result<(), Failure> {
 }
 
 /// Reads `PORT`, `:PORT`, `IP:PORT` or `[IP]:PORT`.
-fn parse_listen(text: &str) -> Result<Listen, Failure> {
+pub(crate) fn parse_listen(text: &str) -> Result<Listen, Failure> {
     let complaint = || {
         Failure::usage(format!("`{text}` is no address to listen on"))
             .hint("--listen :6881 or --listen 127.0.0.1:6881")

@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use toml::de::{DeTable, DeValue};
 
+use crate::args::{parse_price, parse_ratio};
+use crate::commands::publish::public_url;
+use crate::commands::track::{parse_address, proxies};
 use crate::failure::{Exit, Failure};
+use crate::net::parse_listen;
 use crate::units::{parse_duration, parse_rate};
 
 /// The file of the whole machine.
@@ -34,22 +38,22 @@ pub(crate) struct Key {
 /// Every key.
 pub(crate) const KEYS: &[Key] = &[
     Key { name: "download_dir", flag: "dir", commands: &["open"], read: folder },
-    Key { name: "network.listen", flag: "listen", commands: NET, read: text },
+    Key { name: "network.listen", flag: "listen", commands: NET, read: listen },
     Key { name: "network.max_peers", flag: "max_peers", commands: NET, read: number },
     Key { name: "network.allow_local", flag: "allow_local", commands: NET, read: switch },
     Key { name: "limits.down", flag: "limit_rate", commands: &["get", "open"], read: rate },
     Key { name: "limits.up", flag: "limit_upload", commands: NET, read: rate },
     Key { name: "seeding.ratio", flag: "ratio", commands: &["open"], read: ratio },
     Key { name: "seeding.time", flag: "time", commands: &["open"], read: time },
-    Key { name: "publish.url", flag: "url", commands: &["publish"], read: text },
-    Key { name: "publish.http", flag: "http", commands: &["publish"], read: text },
-    Key { name: "publish.https", flag: "https", commands: &["publish"], read: text },
+    Key { name: "publish.url", flag: "url", commands: &["publish"], read: url },
+    Key { name: "publish.http", flag: "http", commands: &["publish"], read: address },
+    Key { name: "publish.https", flag: "https", commands: &["publish"], read: address },
     Key { name: "publish.title", flag: "title", commands: &["publish"], read: text },
     Key { name: "publish.intro", flag: "intro", commands: &["publish"], read: text },
     Key { name: "publish.theme", flag: "theme", commands: &["publish"], read: text },
     Key { name: "publish.copies", flag: "copies", commands: &["publish"], read: count },
-    Key { name: "publish.price_per_gb", flag: "price_per_gb", commands: &["publish"], read: text },
-    Key { name: "publish.trust_proxy", flag: "trust_proxy", commands: &["publish"], read: text },
+    Key { name: "publish.price_per_gb", flag: "price_per_gb", commands: &["publish"], read: price },
+    Key { name: "publish.trust_proxy", flag: "trust_proxy", commands: &["publish"], read: network },
     Key { name: "open.page", flag: "page", commands: &["open"], read: page },
     Key { name: "open.notify", flag: "notify", commands: &["open"], read: notify },
 ];
@@ -214,6 +218,34 @@ fn text(text: &str) -> Result<Option<String>, String> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
+/// What the command's own parser takes; an empty text is as good as no flag.
+fn taken<T>(text: &str, parse: impl Fn(&str) -> Result<T, Failure>) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse(text).map(|_| Some(text.to_owned())).map_err(|failure| failure.what)
+}
+
+fn listen(text: &str) -> Result<Option<String>, String> {
+    taken(text, parse_listen)
+}
+
+fn address(text: &str) -> Result<Option<String>, String> {
+    taken(text, parse_address)
+}
+
+fn url(text: &str) -> Result<Option<String>, String> {
+    taken(text, public_url)
+}
+
+fn network(text: &str) -> Result<Option<String>, String> {
+    taken(text, |text| proxies(&[text.to_owned()]))
+}
+
+fn price(text: &str) -> Result<Option<String>, String> {
+    parse_price(text).map(|_| Some(text.to_owned()))
+}
+
 fn number(text: &str) -> Result<Option<String>, String> {
     match text.parse::<u16>() {
         Ok(number) if number > 0 => Ok(Some(text.to_owned())),
@@ -235,7 +267,7 @@ fn rate(text: &str) -> Result<Option<String>, String> {
 }
 
 fn ratio(text: &str) -> Result<Option<String>, String> {
-    crate::args::parse_ratio(text).map(|_| Some(text.to_owned()))
+    parse_ratio(text).map(|_| Some(text.to_owned()))
 }
 
 fn time(text: &str) -> Result<Option<String>, String> {
@@ -324,6 +356,12 @@ mod tests {
             "[seeding]\ntime = \"1 moon\"",
             "[network]\nmax_peers = 0",
             "[open]\npage = \"perhaps\"",
+            "[network]\nlisten = \"nowhere:1\"",
+            "[publish]\nurl = \"ftp://x.example\"",
+            "[publish]\nurl = \"http://\"",
+            "[publish]\nhttp = \"8080 please\"",
+            "[publish]\nprice_per_gb = -1",
+            "[publish]\ntrust_proxy = \"10.0.0.0/99\"",
             "#\ndownload_dir = \"here\"",
             "#\n[limits",
             "#\nlimits = 3",

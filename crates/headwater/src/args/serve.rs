@@ -146,7 +146,7 @@ pub(crate) struct Publish {
     pub(crate) net: Net,
 }
 
-fn parse_price(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_price(text: &str) -> Result<f64, String> {
     let price: Option<f64> = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
     price.ok_or_else(|| format!("`{text}` is not a price; write for example 0.09"))
 }

@@ -47,6 +47,7 @@ use crate::net::{engine_config, raise_descriptor_limit};
 use crate::output::{BOLD, Output, clean};
 use crate::signals::Stop;
 use crate::units::size;
+pub(crate) use addresses::public_url;
 use addresses::{Addresses, base_url, host_of};
 use doors::Doors;
 use folders::{Folders, STILL};

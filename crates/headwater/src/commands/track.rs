@@ -160,7 +160,7 @@ fn read_access(args: &Track) -> Result<Access, Failure> {
     }
 }
 
-pub(super) fn proxies(texts: &[String]) -> Result<Vec<Net>, Failure> {
+pub(crate) fn proxies(texts: &[String]) -> Result<Vec<Net>, Failure> {
     let parse = |text: &String| {
         text.parse().map_err(|error| {
             Failure::usage(format!("`{text}` is no network"))
@@ -222,7 +222,7 @@ pub(super) fn random() -> Result<[u8; 16], Failure> {
     Ok(bytes)
 }
 
-pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Failure> {
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, Failure> {
     if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     }

@@ -54,7 +54,12 @@ pub(super) fn base_url(asked: Option<&str>, at: SocketAddr, https: bool) -> Resu
         let scheme = if https { "https" } else { "http" };
         return Ok(format!("{scheme}://{}", SocketAddr::new(ip, at.port())));
     };
-    if url.starts_with("http://") || url.starts_with("https://") {
+    public_url(url)
+}
+
+/// The address people use, without a slash at its end, as the user names it.
+pub(crate) fn public_url(url: &str) -> Result<String, Failure> {
+    if (url.starts_with("http://") || url.starts_with("https://")) && !host_of(url).is_empty() {
         return Ok(url.trim_end_matches('/').to_owned());
     }
     Err(Failure::usage(format!("`{url}` is not the address of a web server"))

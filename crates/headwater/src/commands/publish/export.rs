@@ -9,7 +9,7 @@ use publish::names::exported_seed_url;
 use serde_json::json;
 use storage::{Mode, TorrentFiles};
 
-use super::addresses::{Addresses, host_of};
+use super::addresses::{Addresses, host_of, public_url};
 use super::material::{Material, prepare};
 use super::{settings, theme, theme_failure, title};
 use crate::args::Publish;
@@ -23,10 +23,11 @@ const TRACKER_PORT: u16 = 6969;
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &Publish, folder: &Path) -> Result<Exit, Failure> {
-    let base = args.url.as_deref().map(|url| url.trim_end_matches('/').to_owned()).ok_or_else(|| {
+    let url = args.url.as_deref().ok_or_else(|| {
         Failure::usage("--export needs to know where the site will be")
             .hint("--url https://www.example.org/downloads")
     })?;
+    let base = public_url(url)?;
     let materials: Vec<Material> =
         args.source.iter().map(|path| prepare(context, path, args.format)).collect::<Result<_, _>>()?;
     let addresses = Addresses { trackers: trackers(args, &base), base: base.clone() };
