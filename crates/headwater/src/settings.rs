@@ -37,7 +37,7 @@ pub(crate) struct Key {
 
 /// Every key.
 pub(crate) const KEYS: &[Key] = &[
-    Key { name: "download_dir", flag: "dir", commands: &["open"], read: folder },
+    Key { name: "download_dir", flag: "usual_dir", commands: &["open"], read: folder },
     Key { name: "network.listen", flag: "listen", commands: NET, read: listen },
     Key { name: "network.max_peers", flag: "max_peers", commands: NET, read: number },
     Key { name: "network.allow_local", flag: "allow_local", commands: NET, read: switch },
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(
             defaults,
             [
-                ("open", "dir", "/srv/in"),
+                ("open", "usual_dir", "/srv/in"),
                 ("get", "limit_rate", "2MiB"),
                 ("open", "limit_rate", "2MiB"),
                 ("open", "ratio", "2.5"),

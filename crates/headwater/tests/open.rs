@@ -151,6 +151,25 @@ fn several_clicks_share_one_process() {
 }
 
 #[test]
+fn the_folder_of_the_page_counts_unless_a_click_names_one() {
+    let world = World::new();
+    let usual = world.path("srv");
+    world.write("home/.config/headwater/config.toml", format!("download_dir = \"{}\"\n", usual.display()));
+    let (_host, page) = start_host(&world);
+    let folder_of = |number: &str, flags: &str| {
+        let link = format!("magnet:?xt=urn:btih:{}&dn={number}", number.repeat(40));
+        world.run(&format!("open {link} {flags}")).success();
+        page.until("listed", |view| view["name"] == number)["folder"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(folder_of("2", ""), usual.to_str().unwrap());
+    let chosen = world.path("chosen");
+    assert_eq!(page.post("/api/folder", &json!({ "folder": chosen })).0, 200);
+    assert_eq!(folder_of("3", ""), chosen.to_str().unwrap());
+    // Even the usual one is a wish if it is named.
+    assert_eq!(folder_of("4", "-d srv"), usual.to_str().unwrap());
+}
+
+#[test]
 fn a_process_that_was_killed_is_no_obstacle() {
     let world = World::new();
     let (host, _) = start_host(&world);

@@ -25,6 +25,9 @@ pub(crate) struct Open {
     /// Folder to download into [default: the desktop's Downloads folder]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Folder for downloads that nobody names one for: here, or on the page
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) usual_dir: Option<PathBuf>,
     /// Share each download until this many times its size has been uploaded
     #[arg(long, value_name = "RATIO", value_parser = parse_ratio, default_value = "1.0")]
     pub(crate) ratio: f64,

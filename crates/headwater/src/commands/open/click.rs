@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use metainfo::InfoHash;
 use serde::{Deserialize, Serialize};
 
-use super::desktop;
 use crate::args::Open;
 use crate::commands::Context;
 use crate::failure::{Exit, Failure};
@@ -22,8 +21,8 @@ const MAX_SOURCES: usize = 100;
 pub(super) struct Click {
     /// Magnet links, URLs, info hashes, and paths of torrent files that stay.
     pub(super) sources: Vec<String>,
-    /// Where to save.
-    pub(super) folder: PathBuf,
+    /// Where to save, if somebody says so.
+    pub(super) folder: Option<PathBuf>,
 }
 
 impl Click {
@@ -33,8 +32,10 @@ impl Click {
             return Err(Failure::usage(format!("{MAX_SOURCES} downloads are the most to open at once")));
         }
         let sources = args.source.iter().map(|text| take(context, text)).collect::<Result<_, _>>()?;
-        let folder = args.dir.clone().map_or_else(desktop::downloads_folder, Ok)?;
-        let folder = std::path::absolute(&folder).map_err(|error| Failure::io("find", &folder, &error))?;
+        let whole = |folder: &PathBuf| {
+            std::path::absolute(folder).map_err(|error| Failure::io("find", folder, &error))
+        };
+        let folder = args.dir.as_ref().map(whole).transpose()?;
         Ok(Self { sources, folder })
     }
 }

@@ -58,8 +58,6 @@ pub(super) struct Host {
     ended: Notify,
     /// What opens the page's doors.
     pub(super) card: Card,
-    /// Where downloads are saved if nobody says otherwise.
-    usual_folder: PathBuf,
 }
 
 /// Downloads what is clicked until there is nothing left to do. A `click` of our own is told on our own output.
@@ -77,18 +75,19 @@ pub(super) async fn run(
     let port = listener.local_addr().map_err(trouble)?.port();
     let card = Card { port, token: secret()?, pid: std::process::id() };
     let config = engine_config(&args.net, &context.state, args.limit_rate, args.limit_upload)?;
-    let usual_folder =
-        click.as_ref().map_or_else(desktop::downloads_folder, |click| Ok(click.folder.clone()))?;
+    let usual_folder = args.usual_dir.clone().map_or_else(desktop::downloads_folder, Ok);
+    // Without a home folder the click's own wish has to do.
+    let wish = click.as_ref().and_then(|click| click.folder.clone());
+    let usual_folder = usual_folder.or_else(|failure| wish.ok_or(failure))?;
     let host = Arc::new(Host {
         state: context.state.clone(),
         args: args.clone(),
         engine: Arc::new(start_engine(config).await?),
         peers: resolve(&args.peer).await?,
         desktop: Desktop::new(args),
-        list: Mutex::new(List::new(usual_folder.clone())),
+        list: Mutex::new(List::new(usual_folder)),
         ended: Notify::new(),
         card,
-        usual_folder,
     });
     claim.show(&host.card)?;
     let server = tokio::spawn(server::serve(Arc::clone(&host), listener));
@@ -127,7 +126,7 @@ impl Host {
         let mut ids = Vec::new();
         let asks_for_page = click.sources.is_empty();
         for text in click.sources {
-            ids.push(self.add(text, &click.folder, output)?);
+            ids.push(self.add(text, click.folder.as_deref(), output)?);
         }
         let page = self.page()?;
         let seen = std::mem::replace(&mut self.list().shown, true);
@@ -142,7 +141,7 @@ impl Host {
         Ok((ids, page))
     }
 
-    fn add(self: &Arc<Self>, text: String, wish: &Path, output: &Output) -> Result<u32, Failure> {
+    fn add(self: &Arc<Self>, text: String, wish: Option<&Path>, output: &Output) -> Result<u32, Failure> {
         let hash = hash_of(&text);
         let mut list = self.list();
         if let Some(entry) = hash.and_then(|hash| list.find(hash)) {
@@ -152,8 +151,7 @@ impl Host {
             }
             return Ok(id);
         }
-        // Who names another folder than the usual one means it; else the page's choice counts.
-        let folder = if wish == self.usual_folder { list.folder.clone() } else { wish.to_owned() };
+        let folder = wish.unwrap_or(&list.folder).to_owned();
         let stage = Stage::Ended { how: End::Stopped, torrent: None };
         let output = output.clone();
         let id = list.add(Entry { id: 0, text, hash, folder, output, stage, moving: None })?;
