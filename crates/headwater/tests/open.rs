@@ -140,10 +140,16 @@ fn several_clicks_share_one_process() {
     world.run(&format!("open {link}")).success();
     // The same once more is the same download.
     world.run(&format!("open {link} --dir elsewhere")).success();
+    // And so is the same address, whose hash only its server knows.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/film.torrent", silent.local_addr().unwrap());
+    for _ in [1, 2] {
+        world.run(&format!("open {url}")).success();
+    }
     let list = page.list();
-    assert_eq!(list["downloads"].as_array().unwrap().len(), 2, "{list}");
-    assert_eq!(list["downloads"][0]["name"], "film.bin");
-    assert_eq!(list["downloads"][0]["folder"], world.path("home/Downloads").to_str().unwrap());
+    assert_eq!(list["downloads"].as_array().unwrap().len(), 3, "{list}");
+    assert_eq!(list["downloads"][1]["name"], "film.bin");
+    assert_eq!(list["downloads"][1]["folder"], world.path("home/Downloads").to_str().unwrap());
     host.signal("INT");
     assert_eq!(host.wait().code(), Some(130));
     // It took its card along: nobody is there to show a page.

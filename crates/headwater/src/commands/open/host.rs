@@ -144,7 +144,7 @@ impl Host {
     fn add(self: &Arc<Self>, text: String, wish: Option<&Path>, output: &Output) -> Result<u32, Failure> {
         let hash = hash_of(&text);
         let mut list = self.list();
-        if let Some(entry) = hash.and_then(|hash| list.find(hash)) {
+        if let Some(entry) = list.find(&text, hash) {
             let (id, ended) = (entry.id, entry.ask().is_none());
             if ended {
                 self.begin(entry);

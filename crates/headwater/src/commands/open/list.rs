@@ -88,8 +88,10 @@ impl List {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
-    pub(super) fn find(&mut self, hash: InfoHash) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.hash == Some(hash))
+    /// The download of a source. Only its server may know the hash of a URL, which is then found by its text.
+    pub(super) fn find(&mut self, text: &str, hash: Option<InfoHash>) -> Option<&mut Entry> {
+        let is_it = |entry: &&mut Entry| entry.text == text || (hash.is_some() && entry.hash == hash);
+        self.entries.iter_mut().find(is_it)
     }
 
     /// Whether anything is still to be done.
