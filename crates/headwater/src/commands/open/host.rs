@@ -93,7 +93,7 @@ pub(super) async fn run(
     let server = tokio::spawn(server::serve(Arc::clone(&host), listener));
     let mut own = Vec::new();
     if let Some(click) = click {
-        let (ids, page) = host.take_up(click, &context.output)?;
+        let (ids, page) = host.take_up(&mut host.list(), click, &context.output)?;
         context.output.event(json!({ "event": "opened", "ids": ids, "page": page }));
         context.output.note(format_args!("Progress: {page}"));
         own = ids;
@@ -120,30 +120,36 @@ impl Host {
     /// Begins downloads, or goes on with them if they are known; says which they are, and where their page is.
     pub(super) fn take_up(
         self: &Arc<Self>,
+        list: &mut List,
         click: Click,
         output: &Output,
     ) -> Result<(Vec<u32>, String), Failure> {
         let mut ids = Vec::new();
         let asks_for_page = click.sources.is_empty();
         for text in click.sources {
-            ids.push(self.add(text, click.folder.as_deref(), output)?);
+            ids.push(self.add(list, text, click.folder.as_deref(), output)?);
         }
-        let page = self.page()?;
-        let seen = std::mem::replace(&mut self.list().shown, true);
+        let page = self.page(list)?;
+        let seen = std::mem::replace(&mut list.shown, true);
         let wanted = match self.args.page {
             Page::Never => false,
             Page::Always => true,
             Page::Once => !seen || asks_for_page,
         };
         if wanted {
-            desktop::show(self.page()?);
+            desktop::show(self.page(list)?);
         }
         Ok((ids, page))
     }
 
-    fn add(self: &Arc<Self>, text: String, wish: Option<&Path>, output: &Output) -> Result<u32, Failure> {
+    fn add(
+        self: &Arc<Self>,
+        list: &mut List,
+        text: String,
+        wish: Option<&Path>,
+        output: &Output,
+    ) -> Result<u32, Failure> {
         let hash = hash_of(&text);
-        let mut list = self.list();
         if let Some(entry) = list.find(&text, hash) {
             let (id, ended) = (entry.id, entry.ask().is_none());
             if ended {
@@ -326,10 +332,10 @@ impl Host {
     }
 
     /// An address of the page that is good for one browser.
-    pub(super) fn page(&self) -> Result<String, Failure> {
+    fn page(&self, list: &mut List) -> Result<String, Failure> {
         let ticket = secret()?;
         let url = format!("http://127.0.0.1:{}/?t={ticket}", self.card.port);
-        self.list().issue(ticket);
+        list.issue(ticket);
         Ok(url)
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::click::Click;
 use super::host::{Host, make_folder};
+use super::list::List;
 use super::{desktop, gate};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -153,7 +154,9 @@ struct Folder {
 
 fn order(host: &Arc<Host>, path: &str, body: &[u8]) -> Result<Value, Refusal> {
     let gone = || Refusal(StatusCode::NOT_FOUND, Failure::new(Exit::NotFound, "there is no such download"));
-    if host.list().closing {
+    // Held to the end: a process that took something up is not about to end.
+    let mut list = host.list();
+    if list.closing {
         return Err(Refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             Failure::new(Exit::Other, "this process is ending"),
@@ -162,27 +165,32 @@ fn order(host: &Arc<Host>, path: &str, body: &[u8]) -> Result<Value, Refusal> {
     let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match words.as_slice() {
         ["api", "open"] => {
-            let (ids, page) = host.take_up(read::<Click>(body)?, &Output::muted())?;
+            let (ids, page) = host.take_up(&mut list, read::<Click>(body)?, &Output::muted())?;
             Ok(json!({ "ids": ids, "page": page }))
         }
         ["api", "folder"] => {
             let folder = read_folder(body)?;
             make_folder(&folder)?;
-            host.list().folder = folder;
-            Ok(host.list().describe())
+            list.folder = folder;
+            Ok(list.describe())
         }
         ["api", "downloads", id, verb] => {
             let id: u32 = id.parse().map_err(|_| gone())?;
-            change(host, id, verb, body)?.ok_or_else(gone)?;
-            Ok(host.list().describe())
+            change(host, &mut list, id, verb, body)?.ok_or_else(gone)?;
+            Ok(list.describe())
         }
         _ => Err(gone()),
     }
 }
 
 /// Does something to one download; nothing if there is no such download or no such thing to do.
-fn change(host: &Arc<Host>, id: u32, verb: &str, body: &[u8]) -> Result<Option<()>, Failure> {
-    let mut list = host.list();
+fn change(
+    host: &Arc<Host>,
+    list: &mut List,
+    id: u32,
+    verb: &str,
+    body: &[u8],
+) -> Result<Option<()>, Failure> {
     let Some(entry) = list.get(id) else { return Ok(None) };
     match (verb, entry.ask()) {
         ("stop", Some(ask)) => _ = ask.send_replace(Some(Exit::Interrupted)),
