@@ -35,7 +35,6 @@ pub(super) struct Job {
     pub(super) selection: Option<Selection>,
     pub(super) peers: Vec<SocketAddr>,
     pub(super) web_seeds: Vec<String>,
-    pub(super) engine: Arc<Engine>,
     pub(super) stop: Stop,
 }
 
@@ -66,12 +65,13 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> 
         selection,
         peers: resolve(&args.peer).await?,
         web_seeds: keys::web_seeds(&args.web_seed)?,
-        engine: Arc::new(start_engine(config).await?),
         stop,
     });
+    let engine = Arc::new(start_engine(config).await?);
     let mut downloads = JoinSet::new();
     for source in sources {
-        downloads.spawn(download::run(Arc::clone(&job), source, |_| {}));
+        let (job, engine) = (Arc::clone(&job), Arc::clone(&engine));
+        downloads.spawn(async move { download::run(job, &engine, source, |_| {}).await });
     }
     let mut exit = Exit::Done;
     while let Some(ended) = downloads.join_next().await {
@@ -87,7 +87,7 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> 
         };
         exit = if exit == Exit::Done { this } else { exit };
     }
-    if let Some(engine) = Arc::into_inner(job).and_then(|job| Arc::into_inner(job.engine)) {
+    if let Some(engine) = Arc::into_inner(engine) {
         engine.stop().await;
     }
     Ok(exit)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{Add, AddError, Halt, Phase, Priority, Select, Status, Torrent, What};
+use engine::{Add, AddError, Engine, Halt, Phase, Priority, Select, Status, Torrent, What};
 use metainfo::{Info, Metainfo, Outer, edit};
 use serde_json::json;
 
@@ -31,12 +31,13 @@ const EVENT_EVERY: Duration = Duration::from_secs(1);
 /// Downloads one source; `began` is told when its torrent is at work.
 pub(in crate::commands) async fn run(
     job: Arc<Job>,
+    engine: &Engine,
     text: String,
     began: impl FnOnce(&Torrent),
 ) -> Result<Ended, Failure> {
     let mut stop = job.stop.clone();
     let source = tokio::select! {
-        source = source::load(&text, &job.engine) => source?,
+        source = source::load(&text, engine) => source?,
         exit = stop.asked() => return Ok(Ended::Stopped(exit)),
     };
     let metadata_only = job.args.list || job.args.torrent_only;
@@ -57,8 +58,7 @@ pub(in crate::commands) async fn run(
         }
     };
     let refusal = Arc::new(Mutex::new(None));
-    let torrent = job
-        .engine
+    let torrent = engine
         .add(add(
             &job,
             what,

@@ -1,7 +1,7 @@
 //! The process that downloads what is clicked: one engine, the list of downloads, and the life of each.
 //!
-//! Every download is a task that drives one `get` job and writes into the list how it stands. The process ends by itself
-//! when nothing is left to do.
+//! Every download is a task that drives one `get` job and writes into the list how it stands. The tasks belong to [`run`]; whoever
+//! begins a download sends it there. The process ends by itself when nothing is left to do.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use engine::{Engine, Phase, Torrent};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::click::{Click, hash_of};
 use super::desktop::{self, Desktop};
@@ -50,12 +51,12 @@ pub(super) enum Patience {
 pub(super) struct Host {
     state: StateDir,
     args: Open,
-    engine: Arc<Engine>,
+    engine: Engine,
     peers: Vec<SocketAddr>,
     desktop: Desktop,
     list: Mutex<List>,
-    /// A download has ended.
-    ended: Notify,
+    /// Downloads that begin.
+    births: mpsc::UnboundedSender<Birth>,
     /// What opens the page's doors.
     pub(super) card: Card,
 }
@@ -79,18 +80,21 @@ pub(super) async fn run(
     // Without a home folder the click's own wish has to do.
     let wish = click.as_ref().and_then(|click| click.folder.clone());
     let usual_folder = usual_folder.or_else(|failure| wish.ok_or(failure))?;
+    // As many as the list has at most.
+    let (births, mut born) = mpsc::unbounded_channel();
     let host = Arc::new(Host {
         state: context.state.clone(),
         args: args.clone(),
-        engine: Arc::new(start_engine(config).await?),
+        engine: start_engine(config).await?,
         peers: resolve(&args.peer).await?,
         desktop: Desktop::new(args),
         list: Mutex::new(List::new(usual_folder)),
-        ended: Notify::new(),
+        births,
         card,
     });
     claim.show(&host.card)?;
-    let server = tokio::spawn(server::serve(Arc::clone(&host), listener));
+    let (end, ended) = oneshot::channel();
+    let server = tokio::spawn(server::serve(Arc::clone(&host), listener, ended));
     let mut own = Vec::new();
     if let Some(click) = click {
         let (ids, page) = host.take_up(&mut host.list(), click, &context.output)?;
@@ -98,17 +102,26 @@ pub(super) async fn run(
         context.output.note(format_args!("Progress: {page}"));
         own = ids;
     }
-    let exit =
-        host.until_idle(&mut stop, if patience == Patience::None { Duration::ZERO } else { IDLE }).await;
+    let patience = if patience == Patience::None { Duration::ZERO } else { IDLE };
+    let mut lives = JoinSet::new();
+    let exit = host.until_idle(&mut stop, patience, &mut born, &mut lives).await;
     let exit = exit.unwrap_or_else(|| host.outcome(&own));
     drop(claim);
-    server.abort();
-    // Its connections end with it, and with them the last other holders of the engine.
+    // With downloads and connections the last other holders of the engine end.
+    lives.shutdown().await;
+    drop(end);
     _ = server.await;
-    if let Some(engine) = Arc::into_inner(host).and_then(|host| Arc::into_inner(host.engine)) {
-        engine.stop().await;
+    if let Some(host) = Arc::into_inner(host) {
+        host.engine.stop().await;
     }
     Ok(exit)
+}
+
+/// A download that begins: which, how, and what.
+struct Birth {
+    id: u32,
+    job: Job,
+    text: String,
 }
 
 impl Host {
@@ -182,17 +195,18 @@ impl Host {
             selection: None,
             peers: self.peers.clone(),
             web_seeds: Vec::new(),
-            engine: Arc::clone(&self.engine),
             stop,
         };
-        tokio::spawn(Arc::clone(self).live(entry.id, job, entry.text.clone()));
+        // Nobody takes it up while the process ends.
+        _ = self.births.send(Birth { id: entry.id, job, text: entry.text.clone() });
     }
 
     /// The life of one download.
-    async fn live(self: Arc<Self>, id: u32, job: Job, text: String) {
+    async fn live(self: Arc<Self>, Birth { id, job, text }: Birth) {
         let (tell, told) = oneshot::channel();
         let began = |torrent: &Torrent| _ = tell.send(torrent.clone());
-        let (ended, ()) = tokio::join!(download(Arc::new(job), text, began), self.observe(id, told));
+        let (ended, ()) =
+            tokio::join!(download(Arc::new(job), &self.engine, text, began), self.observe(id, told));
         let how = match ended {
             Ok(Ended::Done) => End::Complete,
             Ok(Ended::Stopped(_)) => End::Stopped,
@@ -212,8 +226,6 @@ impl Host {
         if let Some(folder) = entry.moving.take() {
             self.go_on_in(entry, folder);
         }
-        drop(list);
-        self.ended.notify_waiters();
     }
 
     /// Puts the torrent into the list, and tells the desktop when it begins and when it is complete.
@@ -273,8 +285,14 @@ impl Host {
         self.begin(entry);
     }
 
-    /// Waits until all downloads have ended and nothing came for a while; `Some`: a signal ended them.
-    async fn until_idle(&self, stop: &mut Stop, patience: Duration) -> Option<Exit> {
+    /// Runs the downloads until all have ended and nothing came for a while; `Some`: a signal ended them.
+    async fn until_idle(
+        self: &Arc<Self>,
+        stop: &mut Stop,
+        patience: Duration,
+        born: &mut mpsc::UnboundedReceiver<Birth>,
+        lives: &mut JoinSet<()>,
+    ) -> Option<Exit> {
         let mut idle = Instant::now();
         loop {
             {
@@ -288,35 +306,26 @@ impl Host {
             }
             tokio::select! {
                 exit = stop.asked() => {
-                    self.stop_all().await;
+                    self.stop_all();
+                    // Who takes longer is left behind: its resume data are as old as its last save.
+                    let ended = async { while lives.join_next().await.is_some() {} };
+                    _ = tokio::time::timeout(FAREWELL, ended).await;
                     return Some(exit);
                 }
-                () = self.ended.notified() => {}
+                Some(birth) = born.recv() => _ = lives.spawn(Arc::clone(self).live(birth)),
+                Some(_) = lives.join_next() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
     }
 
-    async fn stop_all(&self) {
-        {
-            let mut list = self.list();
-            list.closing = true;
-            for entry in &mut list.entries {
-                entry.moving = None;
-                entry.ask().into_iter().for_each(|ask| _ = ask.send_replace(Some(Exit::Interrupted)));
-            }
+    fn stop_all(&self) {
+        let mut list = self.list();
+        list.closing = true;
+        for entry in &mut list.entries {
+            entry.moving = None;
+            entry.ask().into_iter().for_each(|ask| _ = ask.send_replace(Some(Exit::Interrupted)));
         }
-        let stopped = async {
-            loop {
-                let ended = self.ended.notified();
-                if !self.list().is_busy() {
-                    return;
-                }
-                tokio::select! { () = ended => {}, () = tokio::time::sleep(LOOK) => {} }
-            }
-        };
-        // Who takes longer is left behind: its resume data are as old as its last save.
-        _ = tokio::time::timeout(FAREWELL, stopped).await;
     }
 
     /// How downloads ended, as an exit code: the first that failed counts.

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::click::Click;
@@ -61,13 +62,14 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 
 type Answer = Response<Full<Bytes>>;
 
-/// Serves until it is aborted.
-pub(super) async fn serve(host: Arc<Host>, listener: TcpListener) {
+/// Serves until the sender of `ended` goes, and lets go of the host then.
+pub(super) async fn serve(host: Arc<Host>, listener: TcpListener, mut ended: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
             Some(_) = connections.join_next() => continue,
+            _ = &mut ended => return connections.shutdown().await,
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
