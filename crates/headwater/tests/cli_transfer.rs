@@ -33,6 +33,17 @@ fn a_published_file_is_fetched_by_the_printed_line() {
 }
 
 #[test]
+fn a_download_is_done_even_if_its_torrent_cannot_be_kept() {
+    let world = World::new();
+    let (_origin, url) = publish(&world, "");
+    world.write("state/torrents", "in the way");
+    let got = world.run(&format!("get {url} -d here")).success();
+    assert!(stdout(&got).starts_with("Done: film.bin"), "{}", stdout(&got));
+    assert!(stderr(&got).contains("its torrent is not kept"), "{}", stderr(&got));
+    assert_eq!(world.read("here/film.bin"), noise(SIZE));
+}
+
+#[test]
 fn a_second_downloader_completes_after_the_origin_has_gone() {
     let world = World::new();
     let mut tracker = world.start("track --http 127.0.0.1:0");

@@ -198,7 +198,7 @@ impl<'a> Download<'a> {
             match &status.phase {
                 Phase::Failed(halt) => return Err(self.halted(halt)),
                 Phase::Seeding => {
-                    self.complete(&status)?;
+                    self.complete(&status);
                     return self.linger(stop).await;
                 }
                 Phase::Stopped => return Err(Failure::new(Exit::Other, format!("{} stopped", status.name))),
@@ -285,7 +285,7 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    fn complete(&mut self, status: &Status) -> Result<(), Failure> {
+    fn complete(&mut self, status: &Status) {
         self.meter = None;
         let (job, elapsed) = (self.job, self.begun.elapsed());
         let path = self.path(status);
@@ -294,22 +294,24 @@ impl<'a> Download<'a> {
             "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), "downloaded": status.downloaded,
         }));
         if job.output.events() {
-            return Ok(());
+            return;
         }
         // A part of a torrent cannot be seeded alone.
-        let alive = if status.left == 0 {
-            let folder = if job.args.output.is_some() { path } else { job.args.dir.clone() };
-            format!(" Keep it alive: headwater seed {} -d {}", quote(&self.kept()?), quote(&folder))
-        } else {
-            String::new()
-        };
+        let kept = (status.left == 0).then(|| self.kept()).transpose();
+        let alive = kept.as_ref().ok().and_then(Option::as_ref).map(|torrent| {
+            let folder = if job.args.output.is_some() { &path } else { &job.args.dir };
+            format!(" Keep it alive: headwater seed {} -d {}", quote(torrent), quote(folder))
+        });
         job.output.result(format_args!(
             "{GOOD}Done:{GOOD:#} {} ({} in {}, verified).{alive}",
             clean(&status.name),
             size(status.total),
             duration(elapsed),
+            alive = alive.unwrap_or_default(),
         ));
-        Ok(())
+        if let Err(failure) = kept {
+            job.output.warn(format_args!("its torrent is not kept: {}", failure.what));
+        }
     }
 
     /// Stays as long as the user wants; else while somebody nearby depends on us alone.
