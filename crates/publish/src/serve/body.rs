@@ -142,7 +142,7 @@ impl FileStream {
         let turn = Arc::clone(&link.files).acquire_owned().await.map_err(io::Error::other)?;
         let reader = Reader::new(file.parts, range);
         let left = reader.left();
-        let (reader, bytes) = shelf.read(reader, false).await.map_err(io::Error::other)??;
+        let (reader, bytes) = shelf.read(reader, false).await?;
         let state = State::Read(reader, bytes);
         Ok(Self { shelf, state, left, given: None, is_fast: false, sent: file.sent, _turn: turn })
     }
@@ -171,7 +171,7 @@ impl FileStream {
             },
         };
         match Pin::new(&mut reading).poll(context) {
-            Poll::Ready(read) => Poll::Ready(read.map_err(io::Error::other).flatten().map(Some)),
+            Poll::Ready(read) => Poll::Ready(read.map(Some)),
             Poll::Pending => {
                 self.state = State::Reading(reading);
                 Poll::Pending

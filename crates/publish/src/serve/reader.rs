@@ -9,7 +9,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
@@ -70,16 +72,17 @@ impl Shelf {
     /// Begins to read the next bytes, as many as suit the client; gives the reader back with them.
     pub(super) fn read(self: &Arc<Self>, mut reader: Reader, is_fast: bool) -> Reading {
         let this = Arc::clone(self);
-        tokio::spawn(async move {
+        Reading(tokio::spawn(async move {
             // Never closed.
-            let _turn = Arc::clone(&this.reads).acquire_owned().await.map_err(io::Error::other)?;
+            let turn = Arc::clone(&this.reads).acquire_owned().await.map_err(io::Error::other)?;
             let work = move || {
+                let _turn = turn;
                 let mut buffer = this.buffer(reader.left, is_fast);
                 reader.fill(buffer.bytes_mut(), read_all)?;
                 Ok((reader, Bytes::from_owner(buffer)))
             };
             spawn_blocking(work).await.map_err(io::Error::other)?
-        })
+        }))
     }
 
     /// A buffer for no more than `left` bytes.
@@ -98,8 +101,25 @@ impl Shelf {
     }
 }
 
-/// A read under way.
-pub(super) type Reading = JoinHandle<io::Result<(Reader, Bytes)>>;
+/// A read under way; it does not begin any more once this is dropped.
+///
+/// It is a task of its own because a body is not always asked: one whose client takes nothing would keep its turn from others.
+#[derive(Debug)]
+pub(super) struct Reading(JoinHandle<io::Result<(Reader, Bytes)>>);
+
+impl Future for Reading {
+    type Output = io::Result<(Reader, Bytes)>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|read| read.map_err(io::Error::other).flatten())
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Where a body is to be read on.
 #[derive(Debug)]

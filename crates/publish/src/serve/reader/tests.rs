@@ -80,3 +80,15 @@ fn what_is_not_at_hand_is_left_for_a_read_that_waits() {
     let last = shelf.read_now(&mut reader, true).unwrap();
     assert!(last.is_none_or(|bytes| bytes == "c"), "not every file system tells what is cached");
 }
+
+#[tokio::test]
+async fn a_read_that_waits_for_the_disk_is_given_up_with_its_body() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shelf, parts) = (Arc::new(Shelf::default()), parts(folder.path()));
+    let turns = u32::try_from(READS_AT_ONCE).unwrap();
+    let _busy = Arc::clone(&shelf.reads).acquire_many_owned(turns).await.unwrap();
+    drop(shelf.read(Reader::new(Arc::clone(&parts), 0..8), false));
+    while Arc::strong_count(&parts) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
