@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use assert_cmd::assert::OutputAssertExt;
+
 use world::{Running, World, noise, stderr, stdout};
 
 const SIZE: usize = 3_000_000;
@@ -195,6 +197,31 @@ fn a_signal_makes_the_page_say_what_the_intro_says_by_then() {
     // The changed file is published after the page was made anew.
     site.wait_for("\"published\"");
     assert!(page().contains("Late words"));
+}
+
+#[test]
+fn a_torrent_or_file_that_changed_without_its_hash_is_published_anew() {
+    let world = World::new();
+    world.write("site/film.bin", noise(40_000));
+    world.run("create site/film.bin -o site/film.torrent").success();
+    let (mut site, url) = publish_json(&world, "site/film.torrent");
+    let torrent = || String::from_utf8_lossy(&fetch(&format!("{url}/film.bin.torrent"), "").1).into_owned();
+    assert!(!torrent().contains("late words"));
+    world
+        .command(["edit", "site/film.torrent", "-o", "site/film.torrent", "--force", "-c", "late words"])
+        .assert()
+        .success();
+    site.signal("HUP");
+    site.wait_for("\"published\"");
+    assert!(torrent().contains("late words"));
+    let file = format!("{url}/files/film.bin/film.bin");
+    let early = fetch(&file, "").0;
+    let touched = fs::File::options().write(true).open(world.path("site/film.bin")).unwrap();
+    touched.set_modified(std::time::UNIX_EPOCH).unwrap();
+    site.signal("HUP");
+    site.wait_for("\"published\"");
+    assert!(!early.contains("last-modified: thu, 01 jan 1970"), "{early}");
+    assert!(fetch(&file, "").0.contains("last-modified: thu, 01 jan 1970"));
 }
 
 #[test]

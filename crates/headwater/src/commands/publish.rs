@@ -281,7 +281,7 @@ impl Run {
             }
             prepared => prepared?,
         };
-        let Some(mut torrent) = self.publisher.start(&path, &material).await? else { return Ok(()) };
+        let Some(mut torrent) = self.publisher.start(&path, material).await? else { return Ok(()) };
         let (output, mut stop) = (self.context.output.clone(), stop.clone());
         self.work.spawn(async move {
             let checked = seed::until_seeding(&output, &mut torrent, &mut stop).await;

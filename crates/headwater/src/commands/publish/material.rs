@@ -35,6 +35,8 @@ pub(crate) struct Material {
     pub(crate) sha256: Vec<Option<[u8; 32]>>,
     /// When it was published first.
     pub(crate) published: Timestamp,
+    /// The names, sizes and times of all files, hashed.
+    stamp: String,
 }
 
 /// What is remembered of an earlier run.
@@ -48,6 +50,13 @@ struct Kept {
     sha256: Vec<Option<String>>,
     /// In seconds since 1970.
     published: i64,
+}
+
+impl Material {
+    /// Whether both look the same to people: torrent, files and their times.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.stamp == other.stamp && self.metainfo.raw() == other.metainfo.raw()
+    }
 }
 
 /// Looks at a path and hashes what has changed since the last run.
@@ -73,11 +82,12 @@ fn of_torrent(context: &Context, path: &Path, metainfo: Arc<Metainfo>) -> Result
             published: kept.published(),
             metainfo,
             place,
+            stamp,
         });
     }
     let (sha256, published) = (sums(context, &metainfo, &files)?, Timestamp::now());
-    remember(&file, &Kept::new(path, stamp, hash, &sha256, published))?;
-    Ok(Material { metainfo, place, sha256, published })
+    remember(&file, &Kept::new(path, stamp.clone(), hash, &sha256, published))?;
+    Ok(Material { metainfo, place, sha256, published, stamp })
 }
 
 fn of_files(context: &Context, path: &Path, format: FormatArg) -> Result<Material, Failure> {
@@ -92,7 +102,7 @@ fn of_files(context: &Context, path: &Path, format: FormatArg) -> Result<Materia
         && let Ok(metainfo) = source::read(&context.state.torrent_path(&kept.hash))
     {
         let sha256 = digests(&kept, metainfo.info.files().len());
-        return Ok(Material { metainfo, place, sha256, published: kept.published() });
+        return Ok(Material { metainfo, place, sha256, published: kept.published(), stamp });
     }
     let builder = create::make_of(context, plan)?;
     let metainfo = source::parse(create::encode(&builder, &full)?.into(), &full.display().to_string())?;
@@ -101,8 +111,8 @@ fn of_files(context: &Context, path: &Path, format: FormatArg) -> Result<Materia
     let sha256 = sums(context, &metainfo, &on_disk(&metainfo, &place))?;
     // The files as they were before anything was read of them: whoever wrote meanwhile makes the next run hash again.
     let published = Timestamp::now();
-    remember(&file, &Kept::new(&full, stamp, hash, &sha256, published))?;
-    Ok(Material { metainfo, place, sha256, published })
+    remember(&file, &Kept::new(&full, stamp.clone(), hash, &sha256, published))?;
+    Ok(Material { metainfo, place, sha256, published, stamp })
 }
 
 /// Where each file lies; padding and links are nowhere.

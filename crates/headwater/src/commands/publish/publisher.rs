@@ -86,6 +86,7 @@ pub(super) struct Publisher {
 
 /// Something published.
 struct Published {
+    material: Material,
     publication: Publication,
     torrent: Torrent,
     meter: Meter,
@@ -119,20 +120,20 @@ impl Publisher {
     pub(super) async fn start(
         &mut self,
         path: &Path,
-        material: &Material,
+        material: Material,
     ) -> Result<Option<Torrent>, Failure> {
-        let hash = material.metainfo.info.wire_hash();
-        if self.published.get(path).is_some_and(|published| published.torrent.hash() == hash) {
+        if self.published.get(path).is_some_and(|published| published.material.is_like(&material)) {
             return Ok(None);
         }
         self.withdraw(path).await;
-        let publication = self.publication(material)?;
-        let torrent = self.seed(material).await?;
+        let publication = self.publication(&material)?;
         let info = &material.metainfo.info;
-        let opened = self.receipts.open(hash, info.name(), info.layout().content_length());
+        let opened = self.receipts.open(info.wire_hash(), info.name(), info.layout().content_length());
         opened.map_err(|error| unkept(&error))?;
+        let torrent = self.seed(&material).await?;
         let meter = self.context.output.meter(info.name());
         let published = Published {
+            material,
             publication,
             torrent: torrent.clone(),
             meter,
