@@ -210,8 +210,8 @@ impl Tracker {
         self.store.announced(hash)
     }
 
-    /// Up to `max` peers of a torrent at random, and whether each has everything, for the origin of this process.
-    pub fn peers(&self, hash: InfoHash, max: usize) -> Vec<(SocketAddr, bool)> {
+    /// Up to `max` peers of a torrent at random, of both address families, for the origin of this process.
+    pub fn peers(&self, hash: InfoHash, max: usize) -> Vec<SocketAddr> {
         self.store.some_peers(self.now(), hash, max)
     }
 

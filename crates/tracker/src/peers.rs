@@ -273,18 +273,17 @@ impl<const N: usize> Peers<N> {
         }
     }
 
-    /// Peers heard of within `lifetime` units and whether they are seeds, from a random one on.
+    /// Peers heard of within `lifetime` units, from a random one on.
     pub(crate) fn some(
         &self,
         now: Stamp,
         lifetime: u16,
         rng: &mut Rng,
-    ) -> impl Iterator<Item = ([u8; N], bool)> + '_ {
+    ) -> impl Iterator<Item = [u8; N]> + '_ {
         let from = rng.usize(..self.entries.len().max(1));
-        let numbered = self.entries.iter().enumerate();
-        let (before, after) = (numbered.clone().take(from), numbered.skip(from));
-        let fresh = after.chain(before).filter(move |(_, entry)| now.since(entry.seen) <= lifetime);
-        fresh.map(|(at, entry)| (entry.address, self.role_at(at) == Role::Seed))
+        let (before, after) = (self.entries.iter().take(from), self.entries.iter().skip(from));
+        let fresh = after.chain(before).filter(move |entry| now.since(entry.seen) <= lifetime);
+        fresh.map(|entry| entry.address)
     }
 
     /// Appends peers from a random place of `part` on, until there are `end` or all were seen.

@@ -167,16 +167,18 @@ impl Store {
         self.shard(hash).swarms.get(&hash).map(Swarm::announced).unwrap_or_default()
     }
 
-    /// Some peers of a torrent, and whether each is a seed.
-    pub(crate) fn some_peers(&self, now: Duration, hash: InfoHash, max: usize) -> Vec<(SocketAddr, bool)> {
+    /// Up to `max` peers of a torrent: half of them of each family, if there are as many.
+    pub(crate) fn some_peers(&self, now: Duration, hash: InfoHash, max: usize) -> Vec<SocketAddr> {
         let (now, lifetime) = (Stamp::at(now), units(self.limits.lifetime));
         let mut shard = self.shard(hash);
         let Shard { swarms, rng } = &mut *shard;
         let Some(swarm) = swarms.get(&hash) else { return Vec::new() };
         let none = Rest::default();
         let rest = swarm.rest.as_deref().unwrap_or(&none);
-        let v4 = swarm.v4.some(now, lifetime, rng).map(|(peer, seed)| (Packed::V4(peer).address(), seed));
-        let v6 = rest.v6.some(now, lifetime, rng).map(|(peer, seed)| (Packed::V6(peer).address(), seed));
+        let v6 = rest.v6.some(now, lifetime, rng).take(max).map(|peer| Packed::V6(peer).address());
+        let v6: Vec<SocketAddr> = v6.collect();
+        let room = max - v6.len().min(max / 2);
+        let v4 = swarm.v4.some(now, lifetime, rng).take(room).map(|peer| Packed::V4(peer).address());
         v4.chain(v6).take(max).collect()
     }
 

@@ -4,7 +4,7 @@
 //! second. It serves no requests and picks no peers.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -275,9 +275,8 @@ impl Publisher {
         let Some(tracker) = &self.joints.tracker else { return };
         for published in self.published.values() {
             let peers = tracker.peers(published.torrent.hash(), MAX_MET);
-            let at: Vec<SocketAddr> = peers.into_iter().map(|(at, _)| at).collect();
-            if !at.is_empty() {
-                published.torrent.found_peers(at).await;
+            if !peers.is_empty() {
+                published.torrent.found_peers(peers).await;
             }
         }
     }
