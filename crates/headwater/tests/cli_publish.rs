@@ -59,6 +59,8 @@ fn the_page_leads_to_the_torrent_the_file_and_the_receipt() {
         assert_eq!(status(&format!("{url}/{path}")), 200, "{path}");
     }
     assert_eq!(status(&format!("{url}/files/film.bin/../../etc/passwd")), 404);
+    let metrics = String::from_utf8(fetch(&format!("{url}/metrics"), "").1).unwrap();
+    assert!(metrics.contains("\nheadwater_http_turned_away_total 0\n"), "{metrics}");
 }
 
 #[test]

@@ -45,9 +45,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long answers under way may take when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
-/// Descriptors beside those of connections and the files they are sent: listeners, the catalogue, the runtime, logs.
-const SPARE_DESCRIPTORS: u64 = 256;
-
 /// What is served.
 pub struct Site {
     /// What is at a path.
@@ -105,13 +102,6 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             stall: Duration::from_secs(30),
         }
-    }
-}
-
-impl Limits {
-    /// How many descriptors the server may need: a socket and a file for each connection.
-    pub fn descriptors(&self) -> u64 {
-        self.connections as u64 * 2 + SPARE_DESCRIPTORS
     }
 }
 

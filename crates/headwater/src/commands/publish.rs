@@ -135,7 +135,11 @@ impl Run {
         let shown = publish::serve::Site {
             content: Arc::new(front),
             tracker: Arc::new(Door { tracker: tracker.clone(), begun }),
-            metrics: Arc::new(move || metrics(&stages.borrow(), &counted, metered.as_deref())),
+            metrics: Arc::new(move || {
+                // The next stage is not held up while this one is put into words.
+                let stage = Arc::clone(&stages.borrow());
+                metrics(&stage, &counted, metered.as_deref())
+            }),
             is_proxy: Arc::new(move |ip| proxies.iter().any(|net| net.contains(ip))),
             counts,
         };

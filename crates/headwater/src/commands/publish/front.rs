@@ -187,6 +187,13 @@ pub(super) fn metrics(stage: &Stage, counts: &Counts, tracker: Option<&Tracker>)
         );
     };
     number("http_connections", "gauge", "Open connections of the web server.", counts.open.load(Relaxed));
+    number("http_accepted_total", "counter", "Connections accepted.", counts.accepted.load(Relaxed));
+    number(
+        "http_turned_away_total",
+        "counter",
+        "Connections closed at once, because their address has too many.",
+        counts.turned_away.load(Relaxed),
+    );
     number("http_sent_bytes_total", "counter", "Bytes sent by the web server.", counts.sent.load(Relaxed));
     number(
         "http_closed_total",

@@ -43,7 +43,6 @@ pub(crate) struct Material {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     schema: u32,
-    path: PathBuf,
     /// The names, sizes and times of all files, hashed.
     stamp: String,
     hash: String,
@@ -86,7 +85,7 @@ fn of_torrent(context: &Context, path: &Path, metainfo: Arc<Metainfo>) -> Result
         });
     }
     let (sha256, published) = (sums(context, &metainfo, &files)?, Timestamp::now());
-    remember(&file, &Kept::new(path, stamp.clone(), hash, &sha256, published))?;
+    remember(&file, &Kept::new(stamp.clone(), hash, &sha256, published))?;
     Ok(Material { metainfo, place, sha256, published, stamp })
 }
 
@@ -111,7 +110,7 @@ fn of_files(context: &Context, path: &Path, format: FormatArg) -> Result<Materia
     let sha256 = sums(context, &metainfo, &on_disk(&metainfo, &place))?;
     // The files as they were before anything was read of them: whoever wrote meanwhile makes the next run hash again.
     let published = Timestamp::now();
-    remember(&file, &Kept::new(&full, stamp.clone(), hash, &sha256, published))?;
+    remember(&file, &Kept::new(stamp.clone(), hash, &sha256, published))?;
     Ok(Material { metainfo, place, sha256, published, stamp })
 }
 
@@ -169,15 +168,9 @@ fn remember(file: &Path, kept: &Kept) -> Result<(), Failure> {
 }
 
 impl Kept {
-    fn new(
-        path: &Path,
-        stamp: String,
-        hash: String,
-        sha256: &[Option<[u8; 32]>],
-        published: Timestamp,
-    ) -> Self {
+    fn new(stamp: String, hash: String, sha256: &[Option<[u8; 32]>], published: Timestamp) -> Self {
         let sha256 = sha256.iter().map(|digest| digest.map(|digest| hex(&digest))).collect();
-        Self { schema: SCHEMA, path: path.to_owned(), stamp, hash, sha256, published: published.as_second() }
+        Self { schema: SCHEMA, stamp, hash, sha256, published: published.as_second() }
     }
 
     fn published(&self) -> Timestamp {
