@@ -90,7 +90,8 @@ pub(crate) struct Tls {
   headwater publish --watch /srv/drop              whatever is dropped into the folder
   headwater publish dist/ --export /var/www/dist --url https://www.example.org/dist
 It prints the address of the page and the line that downloads. Each byte is sent about once: when the crowd holds enough
-copies the origin falls silent, and it is back when they become fewer. SIGHUP looks at the paths again.")]
+copies the origin falls silent, and it is back when they become fewer. SIGHUP looks at the paths, the intro and the theme
+again.")]
 pub(crate) struct Publish {
     /// Files, folders or torrents to publish; with --watch, folders whose entries are published
     #[arg(value_name = "PATH|TORRENT", required = true)]
