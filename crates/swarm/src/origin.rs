@@ -169,15 +169,16 @@ impl Origin {
 
     /// A guest turned out to have every piece; so far it was known to have these.
     pub(crate) fn completes(&mut self, now: Duration, key: PeerKey, before: &Has) {
-        let Some(guest) = self.guests.get_mut(&key).filter(|guest| !guest.complete) else { return };
-        guest.complete = true;
-        self.ledger.claim(guest.id);
-        guest.proof.hurry(now);
-        if guest.proof.proved {
-            self.proved.remove(before);
-            self.proved.add(&Has::All);
+        if self.guests.get(&key).is_none_or(|guest| guest.complete) {
+            return;
         }
+        // What it proved before is no proof of the rest.
+        self.count_proof(key, before, false);
+        let Some(guest) = self.guests.get_mut(&key) else { return };
+        guest.complete = true;
         guest.lacks = 0;
+        guest.proof.hurry(now);
+        self.ledger.claim(guest.id);
         for piece in guest.close_all() {
             self.unassign(piece);
         }

@@ -23,6 +23,10 @@ const SHARE: Duration = Duration::from_millis(500);
 /// that vanished without a word counts no longer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A proof is too old if the next one cannot be asked for during this long, because the peer chokes us: two of the rounds in which
+/// a client unchokes somebody new.
+const CHOKED: Duration = Duration::from_secs(60);
+
 /// When a peer is asked again that refused or did not answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
@@ -53,6 +57,7 @@ struct Question {
 #[derive(Debug)]
 pub(super) struct Proof {
     step: Step,
+    /// When the question is due, or was.
     next: Duration,
     /// Stands until it is answered or another is asked, so that a late answer is known for what it is.
     question: Option<Question>,
@@ -105,13 +110,17 @@ impl Swarm {
         let has_any = guest.complete || guest.lacks < self.layout.piece_count();
         match guest.proof.step {
             Step::Rest if has_any && now >= guest.proof.next && self.run != Run::Paused => {
-                guest.proof.step = Step::Wait;
+                guest.proof.hurry(now);
             }
             Step::Asked(at) if now.saturating_sub(at) >= PATIENCE => return self.unproved(key),
             Step::Compare(at) if now.saturating_sub(at) >= PATIENCE => guest.proof.rest(now + HEARTBEAT),
             _ => {}
         }
-        if guest.proof.step == Step::Wait
+        let waits = guest.proof.step == Step::Wait;
+        if waits && now.saturating_sub(guest.proof.next) >= CHOKED {
+            self.set_proved(key, false);
+        }
+        if waits
             && !choking
             && let Some(question) = self.draw(key)
         {
@@ -195,7 +204,10 @@ impl Swarm {
         if question.whole {
             origin.ledger.verify(id, ip);
         }
-        self.set_proved(key, true);
+        // A block of the few pieces that it had when it was asked says nothing about all of them.
+        if !late {
+            self.set_proved(key, true);
+        }
         self.prove(key);
     }
 

@@ -199,6 +199,38 @@ fn a_holder_that_vanishes_without_a_word_counts_no_longer_after_25_seconds() {
 }
 
 #[test]
+fn a_holder_that_chokes_us_ever_after_its_proof_counts_no_longer_after_70_seconds() {
+    let mut world = origin(Sizing { copies: 1, ..Sizing::default() });
+    let here = holder(&mut world);
+    world.say(here, Message::Choke);
+    world.pass(20);
+    assert_eq!(mode(&world), Mode::Silent);
+    world.pass(51);
+    assert_eq!(mode(&world), Mode::Full);
+    world.say(here, Message::Unchoke);
+    assert!(proves(&mut world, here, true));
+    assert_eq!(world.swarm.status().origin.unwrap().copies, 1);
+}
+
+#[test]
+fn who_proved_one_piece_has_not_proved_all_that_it_claims_later() {
+    let mut world = origin(Sizing::default());
+    let holders = |world: &World| world.swarm.status().origin.unwrap().holders;
+    let (before, meanwhile) = (world.leech(&[0]), world.leech(&[0]));
+    world.say(before, Message::Unchoke);
+    assert!(proves(&mut world, before, true));
+    world.say(before, Message::HaveAll);
+    world.say(meanwhile, Message::Unchoke);
+    world.pass(2);
+    world.say(meanwhile, Message::HaveAll);
+    assert_eq!(holders(&world), 0);
+    assert!(proves(&mut world, meanwhile, true));
+    assert_eq!(holders(&world), 0);
+    assert!(proves(&mut world, meanwhile, true) && proves(&mut world, before, true));
+    assert_eq!(holders(&world), 2);
+}
+
+#[test]
 fn a_downloader_that_stands_still_wakes_the_origin() {
     let mut world = origin(Sizing { copies: 1, ..Sizing::default() });
     let here = holder(&mut world);
