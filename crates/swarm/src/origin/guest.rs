@@ -110,8 +110,8 @@ impl Guest {
     }
 
     /// It is given a piece; says whether it must be told of it.
-    pub(super) fn give(&mut self, now: Duration, piece: u32, size: u32) -> bool {
-        self.open.insert(piece, Open { left: size, moved: now, asked: false });
+    pub(super) fn give(&mut self, now: Duration, piece: u32, content: u32) -> bool {
+        self.open.insert(piece, Open { left: content, moved: now, asked: false });
         self.revealed.set(piece)
     }
 

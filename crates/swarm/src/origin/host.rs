@@ -162,10 +162,11 @@ impl Swarm {
     }
 
     fn reveal(&mut self, key: PeerKey, piece: u32) {
-        let size = self.pieces.size(piece);
+        // Padding is never asked for.
+        let content = u32::try_from(self.pieces.content(piece)).unwrap_or(u32::MAX);
         let Some(origin) = &mut self.origin else { return };
         let Some(guest) = origin.guests.get_mut(&key) else { return };
-        let is_news = guest.give(self.now, piece, size);
+        let is_news = guest.give(self.now, piece, content);
         if let Some(count) = origin.assigned.get_mut(piece as usize) {
             *count += 1;
         }

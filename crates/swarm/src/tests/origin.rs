@@ -5,7 +5,11 @@ use super::*;
 const PIECES: u32 = 40;
 
 fn origin(sizing: Sizing) -> World {
-    let mut setup = setup(layout(PIECES.into(), 1));
+    origin_of(layout(PIECES.into(), 1), sizing)
+}
+
+fn origin_of(layout: Layout, sizing: Sizing) -> World {
+    let mut setup = setup(layout);
     setup.have = Bitfield::all(PIECES);
     setup.config.sizing = Some(sizing);
     World::new(setup)
@@ -141,6 +145,18 @@ fn all_pieces_are_given_once_and_then_no_more() {
     }
     given.sort_unstable();
     assert_eq!(given, (0..PIECES).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_piece_makes_room_for_another_once_all_but_its_padding_was_sent() {
+    let files = [(u64::from(BLOCK), false), (u64::from(BLOCK), true)].repeat(PIECES as usize);
+    let mut world = origin_of(Layout::contiguous(u64::from(2 * BLOCK), files).unwrap(), Sizing::default());
+    let (peer, told) = downloader(&mut world);
+    world.say(peer, Message::Request(world.request(&format!("{}:0", told[0]))));
+    for block in world.served(peer) {
+        world.tell(Event::Served { peer, block, bytes: block.length() });
+    }
+    assert_eq!(told_of(&mut world, peer).len(), 1);
 }
 
 #[test]
