@@ -13,7 +13,7 @@ mod prove;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metainfo::Bitfield;
+use metainfo::{Bitfield, Layout, PieceIndex};
 
 pub use completions::Completions;
 
@@ -85,9 +85,6 @@ pub struct OriginStatus<'a> {
     pub completions: Completions,
 }
 
-/// Sent of a piece of which as much was sent as there is content in it.
-const OUT: u32 = u32::MAX;
-
 /// Pieces of the pool looked at for the one with the fewest copies. Most have none, and the first of them ends the search.
 const LOOKS: usize = 512;
 
@@ -104,8 +101,8 @@ pub(crate) struct Origin {
     proved: Copies,
     /// How many guests were given the piece and are expected to fetch it.
     assigned: Vec<u16>,
-    /// Bytes sent of each piece, or `OUT`.
-    sent: Vec<u32>,
+    /// Content bytes of each piece that were sent to nobody yet, as far as can be told by their number.
+    unsent: Vec<u32>,
     /// Pieces that nobody else is known to have and nobody was given.
     pool: Pool,
     /// Since when there have been copies enough and nobody stood still.
@@ -114,10 +111,11 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(now: Duration, sizing: Sizing, have: &Bitfield) -> Self {
-        let count = have.len() as usize;
-        let mut pool = Pool::new(have.len());
-        have.iter().for_each(|piece| pool.set(piece, true));
+    pub(crate) fn new(now: Duration, sizing: Sizing, layout: &Layout) -> Self {
+        let pieces = 0..layout.piece_count();
+        let count = pieces.len();
+        let mut pool = Pool::new(layout.piece_count());
+        pieces.clone().for_each(|piece| pool.set(piece, true));
         Self {
             sizing,
             mode: Mode::Full,
@@ -127,7 +125,7 @@ impl Origin {
             guests: BTreeMap::new(),
             proved: Copies::new(count),
             assigned: vec![0; count],
-            sent: vec![0; count],
+            unsent: pieces.map(|piece| layout.piece_content(PieceIndex(piece))).collect(),
             pool,
             enough_since: None,
             ledger: Ledger::default(),
@@ -207,7 +205,7 @@ impl Origin {
     /// then it is out there. If we have not, whoever claims it must prove it.
     fn refresh(&mut self, piece: u32, claims: usize) {
         let at = piece as usize;
-        let out = self.sent.get(at).is_some_and(|&sent| sent == OUT) && claims > 0;
+        let out = self.unsent.get(at) == Some(&0) && claims > 0;
         let free = self.assigned.get(at) == Some(&0);
         self.pool.set(piece, free && !out && self.proved.of(piece) == 0);
     }

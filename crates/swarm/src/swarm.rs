@@ -94,7 +94,7 @@ impl Swarm {
             private: setup.private,
             rng: fastrand::Rng::with_seed(setup.seed),
             peers: Peers::new(),
-            origin: sizing.map(|sizing| Origin::new(now, sizing, &setup.have)),
+            origin: sizing.map(|sizing| Origin::new(now, sizing, &setup.layout)),
             pieces: Pieces::new(Arc::clone(&setup.layout), setup.have, budget),
             picker: Picker::new(count, setup.config.sequential),
             blame: Blame::default(),

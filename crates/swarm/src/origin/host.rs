@@ -9,7 +9,7 @@ use metainfo::PeerId;
 use wire::Message;
 
 use super::guest::Fate;
-use super::{Guest, Mode, OUT, OriginStatus};
+use super::{Guest, Mode, OriginStatus};
 use crate::peers::{Has, Peer};
 use crate::swarm::{Run, Swarm};
 use crate::{Action, Endpoint, PeerKey};
@@ -45,9 +45,14 @@ impl Swarm {
         let (Some(origin), Some(peer)) = (&mut self.origin, self.peers.get(&key)) else { return };
         let Some(guest) = origin.guests.get_mut(&key).filter(|guest| !guest.met) else { return };
         guest.met = true;
-        let lacking = (0..self.layout.piece_count()).filter(|&piece| !peer.has.get(piece));
-        let bytes = if guest.complete { 0 } else { lacking.map(|piece| self.pieces.content(piece)).sum() };
-        origin.ledger.meet(guest.id, guest.ip, bytes);
+        let lacks = match &peer.has {
+            Has::All => 0,
+            Has::Some(has) => {
+                let here: u64 = has.iter().map(|piece| self.pieces.content(piece)).sum();
+                self.layout.content_length() - here
+            }
+        };
+        origin.ledger.meet(guest.id, guest.ip, lacks);
         self.judge_mode(None);
         self.attend(key);
     }
@@ -88,11 +93,8 @@ impl Swarm {
     /// A guest was sent bytes of a piece.
     pub(crate) fn gave(&mut self, key: PeerKey, piece: u32, bytes: u32) {
         let Some(origin) = self.origin.as_mut().filter(|_| bytes > 0) else { return };
-        if let Some(sent) = origin.sent.get_mut(piece as usize) {
-            *sent = sent.saturating_add(bytes);
-            if u64::from(*sent) >= self.pieces.content(piece) {
-                *sent = OUT;
-            }
+        if let Some(unsent) = origin.unsent.get_mut(piece as usize) {
+            *unsent = unsent.saturating_sub(bytes);
         }
         // Only a piece that is wholly sent makes room for another: nothing is looked for at each block.
         if origin.guests.get_mut(&key).is_some_and(|guest| guest.receive(self.now, piece, bytes)) {
