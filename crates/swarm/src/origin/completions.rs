@@ -3,12 +3,12 @@
 //! Owned by `Origin`. A download is a peer that was seen incomplete and later says that it has everything. It is verified once the
 //! peer has given a random block of the whole torrent after that. Numbers only; nothing depends on them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use metainfo::PeerId;
 
-/// Peers remembered, connected or not: a day of a thousand downloads in an hour, or 2 MiB.
+/// Peers remembered, connected or not: a day of a thousand downloads in an hour, or 5 MiB.
 const MAX_DOWNLOADS: usize = 24_000;
 
 /// Ended downloads of this run, in numbers and in bytes of content that they had to fetch.
@@ -24,7 +24,7 @@ pub struct Completions {
     pub claimed_bytes: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     /// It told the tracker that it begins, and was not seen yet.
     Announced,
@@ -35,6 +35,7 @@ enum State {
 
 #[derive(Debug)]
 struct Download {
+    id: PeerId,
     ip: IpAddr,
     /// Content bytes that it lacked when it began, as far as it said so, or when first seen.
     bytes: u64,
@@ -43,18 +44,24 @@ struct Download {
     state: State,
 }
 
+/// Where a download is looked for whose name is not known, and its number.
+type Place = (IpAddr, State, bool, u64);
+
 impl Download {
-    fn is_unannounced(&self) -> bool {
-        self.state == State::Fetching && !self.announced
+    fn place(&self, number: u64) -> Place {
+        (self.ip, self.state, self.announced, number)
     }
 }
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    downloads: BTreeMap<PeerId, Download>,
-    /// The same, the oldest first.
-    order: VecDeque<PeerId>,
+    /// By number, the oldest first.
+    downloads: BTreeMap<u64, Download>,
+    names: BTreeMap<PeerId, u64>,
+    places: BTreeSet<Place>,
+    /// Downloads numbered so far.
+    begun: u64,
     sums: Completions,
 }
 
@@ -66,23 +73,22 @@ impl Ledger {
     /// A peer told the tracker that it begins to fetch so many bytes: what it has by the time we meet came from other peers. That
     /// alone counts for nothing. Some clients have another name at each connection, so the address tells them too.
     pub(super) fn announce(&mut self, id: PeerId, ip: IpAddr, bytes: u64) {
-        let known = self.downloads.contains_key(&id);
-        let mut likely = self.downloads.iter().filter(|(_, one)| one.ip == ip && one.is_unannounced());
-        let id = if known { Some(id) } else { likely.next().map(|(&id, _)| id) }.unwrap_or(id);
-        match self.downloads.get_mut(&id) {
-            Some(download) if !download.announced => {
-                let more = bytes.saturating_sub(download.bytes);
-                download.announced = true;
-                download.bytes += more;
-                match download.state {
-                    State::Claimed => self.sums.claimed_bytes += more,
-                    State::Verified => self.sums.verified_bytes += more,
-                    State::Announced | State::Fetching => {}
-                }
-            }
-            Some(_) => {}
-            None => self.remember(id, Download { ip, bytes, announced: true, state: State::Announced }),
+        let Some(number) = self.named(id).or_else(|| self.at(ip, State::Fetching, false)) else {
+            return self.remember(Download { id, ip, bytes, announced: true, state: State::Announced });
+        };
+        let Some(download) = self.downloads.get(&number).filter(|download| !download.announced) else {
+            return;
+        };
+        let more = bytes.saturating_sub(download.bytes);
+        match download.state {
+            State::Claimed => self.sums.claimed_bytes += more,
+            State::Verified => self.sums.verified_bytes += more,
+            State::Announced | State::Fetching => {}
         }
+        self.change(number, |download| {
+            download.announced = true;
+            download.bytes += more;
+        });
     }
 
     /// A peer is there and lacks so much. Only what it lacked at first counts.
@@ -90,54 +96,81 @@ impl Ledger {
         if bytes == 0 {
             return;
         }
-        if self.downloads.get(&id).is_some_and(|download| download.state != State::Announced) {
-            return;
-        }
-        let waits = |download: &Download| download.ip == ip && download.state == State::Announced;
-        let mut likely = self.downloads.iter().filter(|(_, download)| waits(download));
-        let begun = self.downloads.get_key_value(&id).or_else(|| likely.next()).map(|(&begun, _)| begun);
-        let begun = begun.and_then(|begun| self.downloads.remove(&begun));
-        let bytes = begun.as_ref().map_or(bytes, |begun| begun.bytes.max(bytes));
-        self.remember(id, Download { ip, bytes, announced: begun.is_some(), state: State::Fetching });
-    }
-
-    fn remember(&mut self, id: PeerId, download: Download) {
-        if self.order.len() >= MAX_DOWNLOADS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.downloads.remove(&oldest);
-        }
-        self.order.push_back(id);
-        self.downloads.insert(id, download);
+        let Some(number) = self.named(id).or_else(|| self.at(ip, State::Announced, true)) else {
+            return self.remember(Download { id, ip, bytes, announced: false, state: State::Fetching });
+        };
+        self.change(number, |download| {
+            if download.state == State::Announced {
+                let bytes = download.bytes.max(bytes);
+                *download = Download { id, ip, bytes, announced: true, state: State::Fetching };
+            }
+        });
     }
 
     /// A peer says that it has everything.
     pub(super) fn claim(&mut self, id: PeerId) {
-        let Some(download) = self.downloads.get_mut(&id).filter(|download| download.state == State::Fetching)
-        else {
-            return;
-        };
-        download.state = State::Claimed;
+        let Some(number) = self.named(id) else { return };
+        let Some(bytes) = self.bytes_of(number, State::Fetching) else { return };
+        self.change(number, |download| download.state = State::Claimed);
         self.sums.claimed += 1;
-        self.sums.claimed_bytes += download.bytes;
+        self.sums.claimed_bytes += bytes;
     }
 
     /// A peer that says so has proved it. If it is unknown, it may be one that was here under another name: a client takes a new
     /// one at each start.
     pub(super) fn verify(&mut self, id: PeerId, ip: IpAddr) {
-        let known = self.downloads.contains_key(&id);
-        let before = |download: &Download| download.ip == ip && download.state == State::Claimed;
-        let download = if known {
-            self.downloads.get_mut(&id)
-        } else {
-            self.downloads.values_mut().find(|download| before(download))
-        };
-        let Some(download) = download.filter(|download| download.state == State::Claimed) else { return };
-        download.state = State::Verified;
+        let before = || self.at(ip, State::Claimed, true).or_else(|| self.at(ip, State::Claimed, false));
+        let Some(number) = self.named(id).or_else(before) else { return };
+        let Some(bytes) = self.bytes_of(number, State::Claimed) else { return };
+        self.change(number, |download| download.state = State::Verified);
         self.sums.claimed -= 1;
-        self.sums.claimed_bytes -= download.bytes;
+        self.sums.claimed_bytes -= bytes;
         self.sums.verified += 1;
-        self.sums.verified_bytes += download.bytes;
+        self.sums.verified_bytes += bytes;
+    }
+
+    fn named(&self, id: PeerId) -> Option<u64> {
+        self.names.get(&id).copied()
+    }
+
+    /// The oldest download at an address in this state.
+    fn at(&self, ip: IpAddr, state: State, announced: bool) -> Option<u64> {
+        let here = (ip, state, announced, 0)..=(ip, state, announced, u64::MAX);
+        self.places.range(here).next().map(|&(.., number)| number)
+    }
+
+    fn bytes_of(&self, number: u64, state: State) -> Option<u64> {
+        self.downloads.get(&number).filter(|download| download.state == state).map(|download| download.bytes)
+    }
+
+    fn remember(&mut self, download: Download) {
+        if self.downloads.len() >= MAX_DOWNLOADS
+            && let Some(&oldest) = self.downloads.keys().next()
+        {
+            self.take(oldest);
+        }
+        self.begun += 1;
+        self.put(self.begun, download);
+    }
+
+    fn change(&mut self, number: u64, how: impl FnOnce(&mut Download)) {
+        if let Some(mut download) = self.take(number) {
+            how(&mut download);
+            self.put(number, download);
+        }
+    }
+
+    fn put(&mut self, number: u64, download: Download) {
+        self.names.insert(download.id, number);
+        self.places.insert(download.place(number));
+        self.downloads.insert(number, download);
+    }
+
+    fn take(&mut self, number: u64) -> Option<Download> {
+        let download = self.downloads.remove(&number)?;
+        self.names.remove(&download.id);
+        self.places.remove(&download.place(number));
+        Some(download)
     }
 }
 
@@ -235,14 +268,28 @@ mod tests {
         assert_eq!(ledger.completions(), sums(0, 0));
     }
 
+    fn name(number: u32) -> PeerId {
+        let mut id = PeerId([0; 20]);
+        id.0[..4].copy_from_slice(&number.to_be_bytes());
+        id
+    }
+
     #[test]
     fn a_million_names_do_not_fill_the_memory() {
         let mut ledger = Ledger::default();
-        for name in 0..30_000u32 {
-            let mut id = PeerId([0; 20]);
-            id.0[..4].copy_from_slice(&name.to_be_bytes());
-            ledger.meet(id, IP, 1);
+        (0..30_000).for_each(|number| ledger.meet(name(number), IP, 1));
+        let remembered = [ledger.downloads.len(), ledger.names.len(), ledger.places.len()];
+        assert_eq!(remembered, [MAX_DOWNLOADS; 3]);
+    }
+
+    #[test]
+    fn twenty_thousand_that_announce_themselves_and_come_are_all_remembered() {
+        let mut ledger = Ledger::default();
+        for number in 0..20_000 {
+            ledger.announce(name(number), IP, 100);
+            ledger.meet(name(number), IP, 60);
         }
-        assert_eq!((ledger.downloads.len(), ledger.order.len()), (MAX_DOWNLOADS, MAX_DOWNLOADS));
+        (0..20_000).for_each(|number| ledger.claim(name(number)));
+        assert_eq!(ledger.completions().claimed, 20_000);
     }
 }
