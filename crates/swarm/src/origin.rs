@@ -153,8 +153,8 @@ impl Origin {
         self.guests.get(&key).is_some_and(|guest| guest.revealed.get(piece))
     }
 
-    /// A guest turned out to have one more piece; `claims` peers say so by now.
-    pub(crate) fn gained(&mut self, now: Duration, key: PeerKey, piece: u32, claims: usize) {
+    /// A guest turned out to have one more piece; `claims` peers say so by now. `have`: so do we.
+    pub(crate) fn gained(&mut self, now: Duration, key: PeerKey, piece: u32, claims: usize, have: bool) {
         let Some(guest) = self.guests.get_mut(&key) else { return };
         if guest.proof.proved {
             self.proved.add_one(piece);
@@ -162,7 +162,7 @@ impl Origin {
         if guest.gain(now, piece) {
             self.unassign(piece);
         }
-        self.refresh(piece, claims);
+        self.refresh(piece, claims, have);
     }
 
     /// A guest turned out to have every piece; so far it was known to have these.
@@ -203,11 +203,11 @@ impl Origin {
 
     /// Sees to it that the pool holds the piece if that is right. A claim alone counts if we have sent the piece to somebody:
     /// then it is out there. If we have not, whoever claims it must prove it.
-    fn refresh(&mut self, piece: u32, claims: usize) {
+    fn refresh(&mut self, piece: u32, claims: usize, have: bool) {
         let at = piece as usize;
         let out = self.unsent.get(at) == Some(&0) && claims > 0;
         let free = self.assigned.get(at) == Some(&0);
-        self.pool.set(piece, free && !out && self.proved.of(piece) == 0);
+        self.pool.set(piece, have && free && !out && self.proved.of(piece) == 0);
     }
 
     /// What the mode should be, and why. `stalled`: who stands still, and for how long.

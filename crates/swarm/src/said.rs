@@ -129,7 +129,8 @@ impl Swarm {
             self.picker.add_copy(piece);
             peer.offers += u32::from(self.picker.is_wanted(piece) && !self.pieces.have().get(piece));
             if let Some(origin) = &mut self.origin {
-                origin.gained(self.now, key, piece, self.picker.claims(piece));
+                let have = self.pieces.have().get(piece);
+                origin.gained(self.now, key, piece, self.picker.claims(piece), have);
             }
         }
         if known.is_full() {

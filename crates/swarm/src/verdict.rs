@@ -13,6 +13,7 @@ impl Swarm {
     /// A piece was verified and written.
     pub(crate) fn committed(&mut self, piece: u32, digests: Option<Vec<Digest>>) {
         let Some(senders) = self.pieces.committed(piece) else { return };
+        self.refresh(piece);
         if let Some(digests) = digests {
             let liars = self.blame.good(piece, &digests);
             self.ban(&liars);
@@ -64,6 +65,7 @@ impl Swarm {
         if !self.pieces.lose(piece) {
             return;
         }
+        self.refresh(piece);
         self.put_back(piece);
         if self.picker.is_wanted(piece) {
             let was_complete = self.is_complete();

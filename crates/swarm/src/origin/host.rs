@@ -112,7 +112,7 @@ impl Swarm {
             origin.unassign(piece);
         }
         for piece in open {
-            origin.refresh(piece, self.picker.claims(piece));
+            self.refresh(piece);
         }
         self.refresh_pool(&peer.has);
         self.judge_mode(None);
@@ -120,10 +120,15 @@ impl Swarm {
 
     /// Pieces whose copies changed all at once.
     pub(super) fn refresh_pool(&mut self, has: &Has) {
-        let Some(origin) = &mut self.origin else { return };
-        let have = self.pieces.have();
-        for piece in (0..self.layout.piece_count()).filter(|&piece| has.get(piece) && have.get(piece)) {
-            origin.refresh(piece, self.picker.claims(piece));
+        for piece in (0..self.layout.piece_count()).filter(|&piece| has.get(piece)) {
+            self.refresh(piece);
+        }
+    }
+
+    /// Something changed about a piece: it may be given to somebody, or not any more.
+    pub(crate) fn refresh(&mut self, piece: u32) {
+        if let Some(origin) = &mut self.origin {
+            origin.refresh(piece, self.picker.claims(piece), self.pieces.have().get(piece));
         }
     }
 
@@ -172,7 +177,7 @@ impl Swarm {
         if let Some(count) = origin.assigned.get_mut(piece as usize) {
             *count += 1;
         }
-        origin.refresh(piece, self.picker.claims(piece));
+        self.refresh(piece);
         if is_news {
             self.say(key, Message::Have(piece));
         }
@@ -210,7 +215,7 @@ impl Swarm {
         for fate in guest.review(self.now, peer.choked, waits) {
             let (Fate::Digested(piece) | Fate::Lapsed(piece)) = fate;
             origin.unassign(piece);
-            origin.refresh(piece, self.picker.claims(piece));
+            origin.refresh(piece, self.picker.claims(piece), self.pieces.have().get(piece));
             digested.extend((fate == Fate::Digested(piece)).then_some(piece));
         }
         if !digested.is_empty() {

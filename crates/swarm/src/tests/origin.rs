@@ -148,6 +148,26 @@ fn all_pieces_are_given_once_and_then_no_more() {
 }
 
 #[test]
+fn a_lost_piece_is_promised_to_nobody_until_it_is_here_again() {
+    let mut world = origin(Sizing::SPREAD);
+    world.tell(Event::Lost { piece: PieceIndex(7) });
+    let (peer, mut told) = downloader(&mut world);
+    let mut given = Vec::new();
+    while let Some(piece) = told.pop() {
+        given.push(piece);
+        fetches(&mut world, peer, piece);
+        told.extend(told_of(&mut world, peer));
+    }
+    given.sort_unstable();
+    assert_eq!(given, (0..PIECES).filter(|&piece| piece != 7).collect::<Vec<_>>());
+    let other = world.leech(&[7]);
+    world.say(other, Message::Unchoke);
+    world.sends_all(other);
+    world.pass(1);
+    assert_eq!(told_of(&mut world, peer), [7]);
+}
+
+#[test]
 fn a_piece_makes_room_for_another_once_all_but_its_padding_was_sent() {
     let files = [(u64::from(BLOCK), false), (u64::from(BLOCK), true)].repeat(PIECES as usize);
     let mut world = origin_of(Layout::contiguous(u64::from(2 * BLOCK), files).unwrap(), Sizing::default());
