@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metainfo::PeerId;
 
-use crate::event::{Digest, PeerKey};
+use crate::event::{Digest, PeerKey, WebSeedKey};
 
 /// Bad pieces that only one peer can explain before it is banned. One might be a fault of memory or of the line; a web seed, over
 /// which nothing was agreed and whose file would only be wrong again, is banned for the first.
@@ -27,31 +27,25 @@ const MAX_PEOPLE: usize = 4096;
 /// How long a bad piece waits for a peer that had no part in it.
 const UNTAINTED_WAIT: Duration = Duration::from_secs(5);
 
-/// Who a ban is for: an address, or for loopback, where one address is many peers, an address and a name.
+/// Who a ban is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Person {
-    pub(crate) ip: IpAddr,
-    id: Option<PeerId>,
+pub(crate) enum Person {
+    /// Everyone at an address.
+    Address(IpAddr),
+    /// One of the many peers that loopback is.
+    Local(IpAddr, PeerId),
+    /// A web seed.
+    Server(WebSeedKey),
 }
 
 impl Person {
     pub(crate) fn new(ip: IpAddr, id: PeerId) -> Self {
-        Self { ip, id: ip.is_loopback().then_some(id) }
-    }
-
-    /// A web seed: its name alone tells it apart.
-    pub(crate) fn server(ip: IpAddr, id: PeerId) -> Self {
-        Self { ip, id: Some(id) }
+        if ip.is_loopback() { Self::Local(ip, id) } else { Self::Address(ip) }
     }
 
     /// Bad pieces that only it can explain before it is banned.
     fn grace(&self) -> u32 {
-        if self.ip.is_unspecified() { 1 } else { MAX_ALONE }
-    }
-
-    /// Whether the address alone names it.
-    pub(crate) fn is_address(&self) -> bool {
-        self.id.is_none()
+        if matches!(self, Self::Server(_)) { 1 } else { MAX_ALONE }
     }
 }
 
@@ -186,7 +180,7 @@ impl Blame {
 
     /// Whether everyone at this address is banned.
     pub(crate) fn is_banned_address(&self, ip: IpAddr) -> bool {
-        self.banned.contains(&Person { ip, id: None })
+        self.banned.contains(&Person::Address(ip))
     }
 }
 

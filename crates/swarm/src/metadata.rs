@@ -266,8 +266,8 @@ impl MetadataFetch {
         if let Some(peer) = self.peers.get(&key) {
             let liar = Person::new(ip(peer.told.at), peer.told.id);
             self.banned.insert(liar);
-            if liar.is_address() {
-                self.actions.push_back(Action::Ban(liar.ip));
+            if let Person::Address(ip) = liar {
+                self.actions.push_back(Action::Ban(ip));
             }
         }
         Err(HangUp::Poison)
@@ -361,7 +361,7 @@ impl MetadataFetch {
     }
 
     fn is_banned_address(&self, at: Endpoint) -> bool {
-        self.banned.iter().any(|person| person.is_address() && person.ip == ip(at))
+        self.banned.contains(&Person::Address(ip(at)))
     }
 
     fn has_place(&self) -> bool {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use metainfo::{Layout, PeerId};
 use wire::Message;
 
-use crate::blame::Blame;
+use crate::blame::{Blame, Person};
 use crate::candidates::Candidates;
 use crate::choker::Choker;
 use crate::origin::Origin;
@@ -115,8 +115,8 @@ impl Swarm {
             layout: setup.layout,
             config: Config { max_peers, ..setup.config },
         };
-        for (_, sender, person) in swarm.web.people() {
-            swarm.blame.meet(sender, person);
+        for (seed, sender) in swarm.web.senders() {
+            swarm.blame.meet(sender, Person::Server(seed));
         }
         swarm.begin_with(&setup.priorities);
         swarm

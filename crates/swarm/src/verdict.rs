@@ -150,14 +150,16 @@ impl Swarm {
             for key in keys.collect::<Vec<_>>() {
                 self.hang_up(key, HangUp::Poison);
             }
-            let servers = self.web.people().filter(|(.., person)| *person == liar);
-            for seed in servers.map(|(seed, ..)| seed).collect::<Vec<_>>() {
-                self.leave_web_seed(seed);
-                self.act(Action::BanWebSeed(seed));
-            }
-            if liar.is_address() {
-                self.candidates.ban(liar.ip);
-                self.act(Action::Ban(liar.ip));
+            match liar {
+                Person::Address(ip) => {
+                    self.candidates.ban(ip);
+                    self.act(Action::Ban(ip));
+                }
+                Person::Local(..) => {}
+                Person::Server(seed) => {
+                    self.leave_web_seed(seed);
+                    self.act(Action::BanWebSeed(seed));
+                }
             }
         }
     }

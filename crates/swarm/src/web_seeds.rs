@@ -5,13 +5,11 @@
 //! that its bytes take the same way as all others and the same blame.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metainfo::{BlockRef, PeerId, PieceIndex};
+use metainfo::{BlockRef, PieceIndex};
 
-use crate::blame::Person;
 use crate::event::{FetchKey, FetchTrouble, WebSeedKey};
 use crate::fetch::{SOLE_PATIENCE, with_padding};
 use crate::open_piece::OpenPiece;
@@ -101,13 +99,6 @@ impl WebSeedKey {
     fn sender(self) -> PeerKey {
         PeerKey(u64::MAX - u64::from(self.0))
     }
-
-    /// Whom a ban of it is for: it has no address that could be a peer's.
-    fn person(self) -> Person {
-        let mut id = *b"web seed            ";
-        id[16..].copy_from_slice(&self.0.to_be_bytes());
-        Person::server(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PeerId(id))
-    }
 }
 
 impl WebSeeds {
@@ -116,10 +107,10 @@ impl WebSeeds {
         Self { seeds: seeds.collect(), ..Self::default() }
     }
 
-    /// Every server, and whom a ban of it is for.
-    pub(crate) fn people(&self) -> impl Iterator<Item = (WebSeedKey, PeerKey, Person)> + use<> {
+    /// Every server, and under which key pieces know it.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = (WebSeedKey, PeerKey)> + use<> {
         let count = u32::try_from(self.seeds.len()).unwrap_or(0);
-        (0..count).map(WebSeedKey).map(|key| (key, key.sender(), key.person()))
+        (0..count).map(WebSeedKey).map(|key| (key, key.sender()))
     }
 
     /// Whether time may bring work for one.
@@ -447,7 +438,7 @@ impl Swarm {
         if !self.is_nearly_done() {
             return Vec::new();
         }
-        let servers: Vec<PeerKey> = self.web.people().map(|(_, sender, _)| sender).collect();
+        let servers: Vec<PeerKey> = self.web.senders().map(|(_, sender)| sender).collect();
         let free = |open: &OpenPiece, block: &BlockRef| {
             let stands = self.now.saturating_sub(open.moved()) >= SOLE_PATIENCE;
             let by_peers = !open.askers(block.number()).any(|asker| servers.contains(&asker));
