@@ -73,16 +73,18 @@ impl WebSeeds {
             What::Metainfo(metainfo) => (&metainfo.web_seeds, &metainfo.http_seeds),
             What::Magnet(magnet) => (&magnet.web_seeds, &[]),
         };
-        let typed = add.web_seeds.iter().map(|url| (url, NamedBy::User, Dialect::Files));
-        let named = theirs.iter().map(|url| (url, named_by(add, url), Dialect::Files));
-        let legacy = pieces.iter().map(|url| (url, named_by(add, url), Dialect::Pieces));
+        let typed = add.web_seeds.iter().map(|url| (url, true, Dialect::Files));
+        let named = theirs.iter().map(|url| (url, false, Dialect::Files));
+        let legacy = pieces.iter().map(|url| (url, false, Dialect::Pieces));
         let mut servers: Vec<Arc<Server>> = Vec::new();
-        for (url, named_by, dialect) in typed.chain(named).chain(legacy) {
-            let known = servers.iter().any(|server| server.url == *url);
-            if known || servers.len() == MAX_WEB_SEEDS {
-                continue;
+        for (url, typed, dialect) in typed.chain(named).chain(legacy) {
+            if servers.len() == MAX_WEB_SEEDS {
+                break;
             }
-            servers.push(Arc::new(Server::new(url.clone(), named_by, dialect)));
+            if !servers.iter().any(|server| server.url == *url) {
+                let named_by = if typed { NamedBy::User } else { named_by(add, url) };
+                servers.push(Arc::new(Server::new(url.clone(), named_by, dialect)));
+            }
         }
         Self { troubles: vec![None; servers.len()], servers, under_way: BTreeMap::new() }
     }
