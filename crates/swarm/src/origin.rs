@@ -85,7 +85,8 @@ pub struct OriginStatus<'a> {
     pub completions: Completions,
 }
 
-/// Pieces of the pool looked at for the one with the fewest copies. Most have none, and the first of them ends the search.
+/// Pieces that a guest lacks looked at for the one with the fewest copies. In the pool most have none, and the first of them ends
+/// the search.
 const LOOKS: usize = 512;
 
 /// See the module's head.
@@ -262,7 +263,7 @@ impl Origin {
         best.map(|(_, piece)| piece)
     }
 
-    /// The rarest piece that this guest lacks, whoever else has it or was given it; ties go to the first one from `from` on.
+    /// The rarest piece that this guest lacks of those looked at from `from` on, whoever else has it or was given it.
     fn pick_any(
         &self,
         guest: &Guest,
@@ -273,7 +274,7 @@ impl Origin {
     ) -> Option<u32> {
         let around = have.iter_from(from).chain(have.iter().take_while(|&piece| piece < from));
         let fits = around.filter(|&piece| !has.get(piece) && !guest.is_open(piece));
-        fits.min_by_key(|&piece| {
+        fits.take(LOOKS).min_by_key(|&piece| {
             (self.proved.of(piece), self.assigned.get(piece as usize).copied().unwrap_or(0), claims(piece))
         })
     }

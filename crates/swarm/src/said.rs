@@ -141,7 +141,7 @@ impl Swarm {
     }
 
     fn is_seed(&mut self, key: PeerKey) {
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.is_seed()) else { return };
         self.picker.remove_copies(&peer.has);
         let before = std::mem::replace(&mut peer.has, Has::All);
         peer.offers = self.wanted.missing;
