@@ -65,7 +65,7 @@ impl<'a> Log<'a> {
             Action::Commit { piece, .. } => self.mix(&[24, piece.0.into()]),
             Action::HangUp { peer, .. } => self.mix(&[25, peer.0]),
             Action::Ban(_) => self.mix(&[26]),
-            Action::Compare { peer, block, .. } => self.mix(&[29, peer.0, block.piece().0.into()]),
+            Action::Compare { peer, block, .. } => self.mix(&[32, peer.0, block.piece().0.into()]),
             Action::Resized { mode, .. } => self.mix_bytes(mode.name().as_bytes()),
             Action::Complete => self.mix(&[27]),
             Action::WantPeers => self.mix(&[28]),

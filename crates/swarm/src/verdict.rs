@@ -23,9 +23,10 @@ impl Swarm {
             peer.parole = honest != Some(peer.person());
         }
         // Those that have it are told too: an origin that gives each piece to one of us wants to see that it arrived (BEP 16).
-        let told = self.origin.is_none();
-        for key in self.peers.keys().copied().filter(|_| told).collect::<Vec<_>>() {
-            self.say(key, Message::Have(piece));
+        if self.origin.is_none() {
+            for key in self.peers.keys().copied().collect::<Vec<_>>() {
+                self.say(key, Message::Have(piece));
+            }
         }
         self.stirred = true;
         self.web.stir();
