@@ -64,7 +64,7 @@ pub(crate) async fn run(home: Arc<Home>, server: Arc<Server>, seed: WebSeedKey, 
     let mut result = Ok(());
     for part in &plan.parts {
         result = match part {
-            Part::Zeros(length) => delivery.take(Bytes::from(vec![0; *length])).await,
+            Part::Zeros(length) => delivery.hand_over(Bytes::from(vec![0; *length])).await,
             part => server.get(part, &mut delivery).await,
         };
         if result.is_err() {
@@ -238,8 +238,13 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    async fn take(&mut self, mut bytes: Bytes) -> Result<(), Trouble> {
+    /// Takes bytes that came over the network.
+    async fn take(&mut self, bytes: Bytes) -> Result<(), Trouble> {
         self.pay(bytes.len()).await;
+        self.hand_over(bytes).await
+    }
+
+    async fn hand_over(&mut self, mut bytes: Bytes) -> Result<(), Trouble> {
         let mut events = Vec::new();
         while let Some(&length) = self.blocks.front().filter(|_| !bytes.is_empty()) {
             let part = bytes.split_to(bytes.len().min(length - self.partial.len()));
