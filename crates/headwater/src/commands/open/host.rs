@@ -312,7 +312,9 @@ impl Host {
                     _ = tokio::time::timeout(FAREWELL, ended).await;
                     return Some(exit);
                 }
-                Some(birth) = born.recv() => _ = lives.spawn(Arc::clone(self).live(birth)),
+                Some(birth) = born.recv() => {
+                    lives.spawn(Arc::clone(self).live(birth));
+                }
                 Some(_) = lives.join_next() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
