@@ -1,6 +1,6 @@
 //! Headwater beside the programs people already run: real processes, real sockets, real files.
 //!
-//! Run by `cargo xtask interop`, `crowd`, `origin` and `crash`. Nothing here is linked into the product, and nothing is mocked:
+//! Run by `cargo xtask interop`, `crowd`, `origin`, `crash` and, for its crowds, `bench`. Nothing here is linked into the product, and nothing is mocked:
 //! a program that is missing is named and the run fails.
 
 mod acme;
@@ -9,6 +9,7 @@ mod crash;
 mod creators;
 mod crowd;
 mod https;
+mod load;
 mod matrix;
 mod origin;
 mod publish;
@@ -19,6 +20,7 @@ mod world;
 use std::error::Error;
 use std::path::PathBuf;
 
+pub use load::Load;
 pub use world::inside_namespace;
 
 /// What every run needs to know of the machine.

@@ -7,15 +7,10 @@ use crate::step::{Outcome, cargo, root};
 /// The file of `origin`, if nothing is said.
 const MEBIBYTES: u64 = 512;
 
-/// Builds the release binary (unless `HEADWATER_BINARY` names one), enters a namespace, and runs the named chore.
+/// Enters a namespace and runs the named chore.
 pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
     let root = root();
-    let headwater = if let Some(binary) = named("HEADWATER_BINARY") {
-        binary
-    } else {
-        cargo(&["build", "--release", "--package", "headwater"])?;
-        root.join("target/release/headwater")
-    };
+    let headwater = headwater()?;
     let mebibytes = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(MEBIBYTES);
     let others = root.join("target/interop");
     let setup = interop::Setup {
@@ -35,7 +30,16 @@ pub(crate) fn run(chore: &str, arguments: &[&str]) -> Outcome {
     outcome.map_err(|error| format!("{chore}: {error}"))
 }
 
+/// The binary under test: the one `HEADWATER_BINARY` names, else the release, which is built.
+pub(crate) fn headwater() -> Result<PathBuf, String> {
+    if let Some(binary) = named("HEADWATER_BINARY") {
+        return Ok(binary);
+    }
+    cargo(&["build", "--release", "--package", "headwater"])?;
+    Ok(root().join("target/release/headwater"))
+}
+
 /// A path from the environment, for programs that lie elsewhere.
-fn named(variable: &str) -> Option<PathBuf> {
+pub(crate) fn named(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }

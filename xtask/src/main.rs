@@ -5,6 +5,7 @@
 // These programs talk to the developer's terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod browser;
 mod ci;
 mod counts;
@@ -19,6 +20,7 @@ const HELP: &str = "\
 usage: cargo xtask CHORE
 
   ci [STEP]...                    all that a commit must pass, or only some of its steps
+  bench [CASE]... [--rounds N]    Headwater beside the clients and creators that are installed, into docs/benchmarks.md
   counts [--accept]               instructions a block, a message and a file cost, beside the baseline (needs valgrind)
   sim SEED [--log]                simulate one swarm, with all that happens in it
   sim [FIRST] --seeds N           simulate N swarms on all cores
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.split_first() {
         Some((&"ci", rest)) => ci::run(rest),
+        Some((&"bench", rest)) => bench::run(rest),
         Some((&"counts", rest)) => counts::run(rest),
         Some((&"sim", rest)) => sim::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
