@@ -116,6 +116,7 @@ impl Counters {
     }
 
     /// What was counted since. A counter that went back is a new one: it counts from zero.
+    #[must_use]
     pub fn since(self, before: Self) -> Self {
         self.zip(before, |now, before| now.checked_sub(before).unwrap_or(now))
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Context;
 use crate::args::{Config, ConfigAction};
 use crate::failure::{Exit, Failure};
-use crate::settings::{Setting, Settings, files};
+use crate::settings::{Settings, files};
 
 /// Runs the command; `named` is the file of `--config`.
 pub(crate) fn run(context: &Context, args: &Config, named: Option<&Path>) -> Result<Exit, Failure> {

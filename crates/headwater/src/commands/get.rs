@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::Engine;
 use tokio::task::JoinSet;
 
 use super::{Context, keys, start_engine};

@@ -136,8 +136,7 @@ impl Run {
             content: Arc::new(front),
             tracker: Arc::new(Door { tracker: tracker.clone(), begun }),
             metrics: Arc::new(move || {
-                // The next stage is not held up while this one is put into words.
-                let stage = Arc::clone(&stages.borrow());
+                let stage = Arc::clone(&stages.borrow()); // The next one is not held up by words.
                 metrics(&stage, &counted, metered.as_deref())
             }),
             is_proxy: Arc::new(move |ip| proxies.iter().any(|net| net.contains(ip))),
@@ -146,13 +145,9 @@ impl Run {
         let (end, ended) = oneshot::channel::<()>();
         let (base, local) =
             (addresses.base.clone(), is_local(&addresses.base).then_some((doors.at, doors.https)));
-        let server = tokio::spawn(doors.serve(
-            Arc::new(shown),
-            Limits::default(),
-            tracker.clone(),
-            context.output.clone(),
-            ended,
-        ));
+        let output = context.output.clone();
+        let serving = doors.serve(Arc::new(shown), Limits::default(), tracker.clone(), output, ended);
+        let server = tokio::spawn(serving);
         let terms = Terms {
             hosts: hosts(args, &base).await,
             addresses,

@@ -180,6 +180,24 @@ pub(super) fn metrics(stage: &Stage, counts: &Counts, tracker: Option<&Tracker>)
             standing.origin.mode
         );
     }
+    numbers(&mut out, counts, tracker);
+    _ = writeln!(
+        out,
+        "# HELP headwater_http_requests_total Answers by class of status.\n# TYPE headwater_http_requests_total counter"
+    );
+    for (class, count) in (1..).zip(&counts.answers) {
+        _ = writeln!(out, "headwater_http_requests_total{{class=\"{class}xx\"}} {}", count.load(Relaxed));
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    _ = writeln!(
+        out,
+        "# HELP headwater_build_info The version.\n# TYPE headwater_build_info gauge\nheadwater_build_info{{version=\"{version}\"}} 1"
+    );
+    out
+}
+
+/// The counters of the web server and the tracker.
+fn numbers(out: &mut String, counts: &Counts, tracker: Option<&Tracker>) {
     let mut number = |name: &str, kind: &str, help: &str, value: u64| {
         _ = writeln!(
             out,
@@ -207,19 +225,6 @@ pub(super) fn metrics(stage: &Stage, counts: &Counts, tracker: Option<&Tracker>)
         number("tracker_announces_total", "counter", "Announces answered.", stats.announces);
         number("tracker_refused_total", "counter", "Requests refused.", stats.refused);
     }
-    _ = writeln!(
-        out,
-        "# HELP headwater_http_requests_total Answers by class of status.\n# TYPE headwater_http_requests_total counter"
-    );
-    for (class, count) in (1..).zip(&counts.answers) {
-        _ = writeln!(out, "headwater_http_requests_total{{class=\"{class}xx\"}} {}", count.load(Relaxed));
-    }
-    let version = env!("CARGO_PKG_VERSION");
-    _ = writeln!(
-        out,
-        "# HELP headwater_build_info The version.\n# TYPE headwater_build_info gauge\nheadwater_build_info{{version=\"{version}\"}} 1"
-    );
-    out
 }
 
 #[cfg(test)]

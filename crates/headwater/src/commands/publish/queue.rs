@@ -57,7 +57,9 @@ mod tests {
 
     fn asked(paths: &[&str]) -> Queue {
         let mut queue = Queue::default();
-        paths.iter().for_each(|path| queue.ask(path.into()));
+        for path in paths {
+            queue.ask(path.into());
+        }
         queue
     }
 
