@@ -26,7 +26,7 @@ pub(crate) async fn run(home: Arc<Home>, tracker: TrackerKey, url: String, typed
         Ok(reply) => tracing::debug!(url, peers = reply.peers.len(), "announced"),
         Err(error) => tracing::debug!(url, %error, "announce"),
     }
-    if home.inbox.send(Input::Announced { tracker, result }).await.is_err() {
+    if home.inbox.send(Input::Announced { tracker, result: Box::new(result) }).await.is_err() {
         tracing::trace!("the torrent ended first");
     }
 }

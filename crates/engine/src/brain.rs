@@ -41,6 +41,11 @@ impl Brain {
         }
     }
 
+    /// Whether a machine built anew from what is on disk would do the same as this one: nothing until somebody comes.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self, Self::Swarm(swarm) if swarm.is_idle())
+    }
+
     /// The info dictionary, once a fetch has it, and the events that tell a swarm of the connected peers.
     pub(crate) fn take(&mut self) -> Option<(Bytes, Vec<Event>)> {
         match self {

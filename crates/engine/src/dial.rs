@@ -81,7 +81,8 @@ async fn join(
         id: theirs.peer_id,
         reserved: theirs.reserved,
     };
-    if home.inbox.send(Input::Joined(Joined { key, orders: sender, connected })).await.is_ok() {
+    let joined = Box::new(Joined { key, orders: sender, connected });
+    if home.inbox.send(Input::Joined(joined)).await.is_ok() {
         peer.run().await;
     }
 }

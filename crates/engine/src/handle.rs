@@ -1,6 +1,7 @@
 //! The handle to one torrent: commands go in, its status comes out.
 //!
-//! Anyone may hold one; dropping it changes nothing. The torrent belongs to its task.
+//! Anyone may hold one; dropping it changes nothing. Commands go by way of the session, which knows whether the torrent has a
+//! task or is idle.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -9,6 +10,7 @@ use metainfo::{Info, InfoHash, InfoHashes, PeerId};
 use swarm::Priority;
 use tokio::sync::{mpsc, watch};
 
+use crate::session;
 use crate::status::{Phase, Status};
 
 /// What the user asks of a torrent.
@@ -22,7 +24,6 @@ pub(crate) enum Command {
     Announced(PeerId, IpAddr, u64),
     Pause,
     Resume,
-    Stop,
 }
 
 /// A torrent of an engine. Commands to one that has ended do nothing.
@@ -31,7 +32,8 @@ pub struct Torrent {
     pub(crate) hashes: InfoHashes,
     pub(crate) wire_hash: InfoHash,
     pub(crate) peer_id: PeerId,
-    pub(crate) commands: mpsc::Sender<Command>,
+    /// Gone when the engine is dropped, whoever still has this handle.
+    pub(crate) session: mpsc::WeakSender<session::Command>,
     pub(crate) status: watch::Receiver<Arc<Status>>,
     pub(crate) info: Arc<OnceLock<Arc<Info>>>,
 }
@@ -109,19 +111,24 @@ impl Torrent {
 
     /// Ends it: tells its trackers (for at most three seconds), finishes writing, saves; returns when all is done.
     pub async fn stop(&self) {
-        self.send(Command::Stop).await;
+        self.ask(session::Command::Stop(self.wire_hash)).await;
         let mut status = self.status.clone();
         while status.changed().await.is_ok() {}
     }
 
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
-        matches!(self.status.borrow().phase, Phase::Stopped) || self.commands.is_closed()
+        matches!(self.status.borrow().phase, Phase::Stopped) || self.status.has_changed().is_err()
     }
 
     async fn send(&self, command: Command) {
-        if self.commands.send(command).await.is_err() {
-            tracing::debug!(hash = %self.wire_hash, "the torrent has ended");
+        self.ask(session::Command::Tell(self.wire_hash, Box::new(command))).await;
+    }
+
+    async fn ask(&self, command: session::Command) {
+        let Some(session) = self.session.upgrade() else { return };
+        if session.send(command).await.is_err() {
+            tracing::debug!(hash = %self.wire_hash, "the engine has ended");
         }
     }
 }

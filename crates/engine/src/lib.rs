@@ -5,9 +5,9 @@
 //!
 //! | task | owns |
 //! |---|---|
-//! | `session` | the torrents by info hash |
+//! | `session` | the torrents by info hash, the records of those that are idle |
 //! | `listen` | the listening sockets and the connections that have not shaken hands |
-//! | `torrent`, one each | the swarm or metadata fetch, the announcer, the list of peer tasks |
+//! | `torrent`, one each while it is not idle | the swarm or metadata fetch, the announcer, the list of peer tasks |
 //! | `peer`, one each | a socket, its buffers, its outgoing queue |
 //! | `webseed`, one for each fetch | a connection to a web server, which the next fetch goes on with |
 //!
@@ -34,6 +34,7 @@ mod outbox;
 mod outside;
 mod peer;
 mod publish;
+mod record;
 mod save;
 mod session;
 mod start;
@@ -64,8 +65,9 @@ const SESSION_COMMANDS: usize = 16;
 /// Connections that shook hands and wait for the session to route them: one look-up each, so few ever wait.
 const INCOMING: usize = 32;
 
-/// Commands to one torrent: they come from people, one at a time.
-const TORRENT_COMMANDS: usize = 16;
+/// Commands to one torrent, which the session must not wait for: they come from people, one at a time, and from a tracker of
+/// this process, one for each new downloader. Room is taken as they come.
+const TORRENT_COMMANDS: usize = 1024;
 
 /// Batches of events waiting for a torrent task, each what one read of a peer gave (at most 256 KiB of payload).
 /// More would only hide that the task is behind; fewer would make busy peers wait for each other.
@@ -103,7 +105,7 @@ impl Engine {
         let (listeners, port) = bind::listen(config.listen, config.families)?;
         let context = Arc::new(Context::new(config, port).await?);
         let (commands, inbox) = mpsc::channel(SESSION_COMMANDS);
-        let session = tokio::spawn(session::run(context.clone(), listeners, inbox));
+        let session = tokio::spawn(session::run(context.clone(), listeners, commands.downgrade(), inbox));
         Ok(Self { context, commands, session })
     }
 

@@ -46,21 +46,21 @@ impl Home {
     }
 }
 
-/// What arrives at a torrent task.
+/// What arrives at a torrent task. Channels are made for 32 of them at a time, so what is large is boxed.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// What one read or write of one peer gave.
     Events(Vec<Event>),
     /// A connection is through its handshake.
-    Joined(Joined),
+    Joined(Box<Joined>),
     /// A peer that dialled us named this torrent.
-    Incoming(Incoming),
+    Incoming(Box<Incoming>),
     /// A piece was written, or not.
-    Committed { event: Event, halt: Option<Halt> },
+    Committed(Box<(Event, Option<Halt>)>),
     /// A tracker answered, or not.
-    Announced { tracker: TrackerKey, result: Result<AnnounceReply, AnnounceError> },
+    Announced { tracker: TrackerKey, result: Box<Result<AnnounceReply, AnnounceError>> },
     /// A fetch from a web seed ended before its end.
-    Unfetched(Unfetched),
+    Unfetched(Box<Unfetched>),
     /// Addresses the user named.
     Named(Vec<SocketAddr>),
     /// A save of resume data is over.
@@ -175,6 +175,11 @@ impl Outside {
         self.links.iter().filter(|(_, link)| closed(link)).map(|(&key, _)| key).collect()
     }
 
+    /// Whether no task of the torrent's is left, and nothing that the disk has to answer.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.links.is_empty() && self.commits == 0
+    }
+
     /// Ends all connections.
     pub(crate) fn hang_up_all(&mut self) {
         self.web.unfetch_all();
@@ -249,7 +254,7 @@ impl Outside {
                 Commit::Failed(error) => (Event::WriteFailed { piece }, Some(error.into())),
             };
             // The torrent may have ended; then nobody asks.
-            let _ended = inbox.blocking_send(Input::Committed { event, halt });
+            let _ended = inbox.blocking_send(Input::Committed(Box::new((event, halt))));
         });
     }
 }

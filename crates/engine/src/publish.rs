@@ -28,6 +28,10 @@ impl Publisher {
         Self { sender, due: None, last: Duration::ZERO }
     }
 
+    pub(crate) fn into_sender(self) -> Arc<watch::Sender<Arc<Status>>> {
+        self.sender
+    }
+
     /// Something happened.
     pub(crate) fn touch(&mut self) {
         self.due.get_or_insert(self.last + PERIOD);

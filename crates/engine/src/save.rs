@@ -74,6 +74,11 @@ impl Saver {
         self.resume = Some(resume);
     }
 
+    /// Whether all is saved that is worth it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.resume.is_some() && self.dirty.is_none()
+    }
+
     /// Whether a save is under way.
     pub(crate) fn is_saving(&self, home: &Home) -> bool {
         home.files.get().is_some() && self.resume.is_none()
@@ -89,7 +94,7 @@ impl Saver {
     }
 }
 
-fn log(result: Result<(), storage::StorageError>) {
+pub(crate) fn log(result: Result<(), storage::StorageError>) {
     if let Err(error) = result {
         tracing::warn!(error = &error as &dyn std::error::Error, "saving resume data");
     }

@@ -1,14 +1,18 @@
 //! The list of torrents, and the way from an accepted connection to the torrent it is for.
 //!
-//! One task for each engine; it owns the torrents' tasks. What happens inside a torrent is not its business.
+//! One task for each engine; it owns the torrents' tasks, and the records of torrents that need none (decision 0009). What
+//! happens inside a torrent is not its business.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use metainfo::{InfoHash, InfoHashes};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinSet};
+use tokio::time::sleep_until;
 
 use crate::config::{Add, What};
 use crate::context::{Context, new_peer_id};
@@ -18,33 +22,50 @@ use crate::limits::Bucket;
 use crate::listen::{self, Incoming};
 use crate::outside::{Home, Input};
 use crate::publish::first_status;
+use crate::record::Record;
 use crate::status::{Halt, Phase, Status};
 use crate::torrent::{self, Start};
 use crate::{INCOMING, TORRENT_COMMANDS, TORRENT_INBOX};
 
-/// What the engine asks of its session. When nobody can ask any more, the session stops.
+#[cfg(test)]
+mod tests;
+
+/// What is asked of the session. When the engine is gone, the session stops.
 pub(crate) enum Command {
     Add(Box<Add>, oneshot::Sender<Result<Torrent, AddError>>),
+    Tell(InfoHash, Box<handle::Command>),
+    Stop(InfoHash),
 }
 
 struct Session {
     context: Arc<Context>,
-    torrents: HashMap<InfoHash, Record>,
-    tasks: JoinSet<()>,
+    /// Our own address, for handles.
+    this: mpsc::WeakSender<Command>,
+    torrents: HashMap<InfoHash, Member>,
+    /// When idle torrents have something to do.
+    due: BTreeSet<(Duration, InfoHash)>,
+    tasks: JoinSet<Option<Start>>,
     names: HashMap<task::Id, InfoHash>,
 }
 
-/// What the session keeps of a torrent.
-struct Record {
-    home: Arc<Home>,
-    commands: mpsc::Sender<handle::Command>,
+/// A torrent, and the way its status is told.
+struct Member {
+    seat: Seat,
     status: Arc<watch::Sender<Arc<Status>>>,
+}
+
+enum Seat {
+    /// It has a task. Without a way to command it, it was told to stop.
+    Busy(mpsc::Sender<Input>, Option<mpsc::Sender<Box<handle::Command>>>),
+    /// Nothing happens.
+    Idle(Box<Record>),
 }
 
 /// Runs until the engine is stopped or dropped, then stops all torrents and waits for them.
 pub(crate) async fn run(
     context: Arc<Context>,
     listeners: Vec<TcpListener>,
+    this: mpsc::WeakSender<Command>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let (sender, mut incoming) = mpsc::channel(INCOMING);
@@ -53,19 +74,18 @@ pub(crate) async fn run(
         listening.spawn(listen::run(context.clone(), listener, sender.clone()));
     }
     drop(sender);
-    let mut session =
-        Session { context, torrents: HashMap::new(), tasks: JoinSet::new(), names: HashMap::new() };
+    let start = context.start;
+    let mut session = Session::new(context, this);
     loop {
+        let due = session.due.first().map(|&(due, _)| due);
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Add(add, answer)) => {
-                    // Who asked may have gone; the torrent is there all the same.
-                    let _gone = answer.send(session.add(*add));
-                }
+                Some(command) => session.obey(command),
                 None => break,
             },
             Some(incoming) = incoming.recv() => session.route(incoming),
             Some(ended) = session.tasks.join_next_with_id(), if !session.tasks.is_empty() => session.ended(ended),
+            () = sleep_until(start + due.unwrap_or_default()), if due.is_some() => session.tick(),
         }
     }
     drop(listening);
@@ -73,6 +93,34 @@ pub(crate) async fn run(
 }
 
 impl Session {
+    fn new(context: Arc<Context>, this: mpsc::WeakSender<Command>) -> Self {
+        Self {
+            context,
+            this,
+            torrents: HashMap::new(),
+            due: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Add(add, answer) => {
+                // Who asked may have gone; the torrent is there all the same.
+                let _gone = answer.send(self.add(*add));
+            }
+            Command::Tell(hash, command) => {
+                if let Some((_, Some(commands))) = self.wake(hash)
+                    && let Err(error) = commands.try_send(command)
+                {
+                    tracing::warn!(%hash, %error, "a command that the torrent does not take");
+                }
+            }
+            Command::Stop(hash) => self.dismiss(hash),
+        }
+    }
+
     fn add(&mut self, add: Add) -> Result<Torrent, AddError> {
         let (hashes, name) = names(&add.what);
         let wire_hash = hashes.v1.ok_or(AddError::V2Only)?;
@@ -81,77 +129,133 @@ impl Session {
         }
         let random = |error: getrandom::Error| AddError::Random(std::io::Error::other(error.to_string()));
         let (peer_id, seed) = (new_peer_id().map_err(random)?, getrandom::u64().map_err(random)?);
-        let (inbox_sender, inbox) = mpsc::channel(TORRENT_INBOX);
-        let (commands_sender, commands) = mpsc::channel(TORRENT_COMMANDS);
-        let now = tokio::time::Instant::now();
-        let home = Arc::new(Home {
-            context: self.context.clone(),
-            wire_hash,
-            peer_id,
-            inbox: inbox_sender,
-            files: OnceLock::new(),
-            download: Bucket::new(now, None),
-            upload: Bucket::new(now, None),
-        });
         let status = Arc::new(watch::Sender::new(Arc::new(first_status(wire_hash, name, &add))));
         let info = Arc::new(OnceLock::new());
         let torrent = Torrent {
             hashes,
             wire_hash,
             peer_id,
-            commands: commands_sender.clone(),
+            session: self.this.clone(),
             status: status.subscribe(),
             info: info.clone(),
         };
         // Later torrents get what their number leaves each of them, so the sum stays near the whole.
         let memory = self.context.config.memory / (self.torrents.len() as u64 + 1);
-        let start = Start {
-            home: home.clone(),
-            add,
-            hashes,
-            memory,
-            seed,
-            inbox,
-            commands,
-            status: status.clone(),
-            info,
-        };
-        let task = self.tasks.spawn(torrent::run(start));
-        self.names.insert(task.id(), wire_hash);
-        self.torrents.insert(wire_hash, Record { home, commands: commands_sender, status });
+        let record = Record::new(add, hashes, peer_id, memory, seed, info);
+        let seat = self.start(wire_hash, Box::new(record), status.clone());
+        self.torrents.insert(wire_hash, Member { seat, status });
         Ok(torrent)
     }
 
+    /// Gives a torrent a task.
+    fn start(
+        &mut self,
+        wire_hash: InfoHash,
+        record: Box<Record>,
+        status: Arc<watch::Sender<Arc<Status>>>,
+    ) -> Seat {
+        let (inbox_sender, inbox) = mpsc::channel(TORRENT_INBOX);
+        let (commands_sender, commands) = mpsc::channel(TORRENT_COMMANDS);
+        let now = tokio::time::Instant::now();
+        let home = Arc::new(Home {
+            context: self.context.clone(),
+            wire_hash,
+            peer_id: record.peer_id,
+            inbox: inbox_sender.clone(),
+            files: OnceLock::new(),
+            download: Bucket::new(now, record.download_limit),
+            upload: Bucket::new(now, record.upload_limit),
+        });
+        self.spawn(Start { home, record, inbox, commands, status });
+        Seat::Busy(inbox_sender, Some(commands_sender))
+    }
+
+    fn spawn(&mut self, start: Start) {
+        let hash = start.home.wire_hash;
+        let task = self.tasks.spawn(torrent::run(start));
+        self.names.insert(task.id(), hash);
+    }
+
+    /// The ways to a torrent's task, which it gets if it has none.
+    fn wake(
+        &mut self,
+        hash: InfoHash,
+    ) -> Option<(&mpsc::Sender<Input>, &mut Option<mpsc::Sender<Box<handle::Command>>>)> {
+        if let Entry::Occupied(member) = self.torrents.entry(hash)
+            && matches!(member.get().seat, Seat::Idle(_))
+        {
+            let Member { seat, status } = member.remove();
+            let Seat::Idle(record) = seat else { return None };
+            if let Some(due) = record.deadline() {
+                self.due.remove(&(due, hash));
+            }
+            let seat = self.start(hash, record, status.clone());
+            self.torrents.insert(hash, Member { seat, status });
+        }
+        match &mut self.torrents.get_mut(&hash)?.seat {
+            Seat::Busy(inbox, commands) => Some((inbox, commands)),
+            Seat::Idle(_) => None,
+        }
+    }
+
+    /// Idle torrents that have to announce get their tasks.
+    fn tick(&mut self) {
+        let now = self.context.start.elapsed();
+        while let Some(&(due, hash)) = self.due.first()
+            && due <= now
+        {
+            self.due.pop_first();
+            self.wake(hash);
+        }
+    }
+
     /// Hands a connection to the torrent it named; an unknown one or a busy torrent closes it (P-09).
-    fn route(&self, incoming: Incoming) {
-        let Some(record) = self.torrents.get(&incoming.handshake.info_hash) else {
-            tracing::debug!(from = %incoming.from, hash = %incoming.handshake.info_hash, "unknown torrent");
+    fn route(&mut self, incoming: Incoming) {
+        let hash = incoming.handshake.info_hash;
+        let Some((inbox, _)) = self.wake(hash) else {
+            tracing::debug!(from = %incoming.from, %hash, "unknown torrent");
             return;
         };
-        if let Err(error) = record.home.inbox.try_send(Input::Incoming(incoming)) {
+        if let Err(error) = inbox.try_send(Input::Incoming(Box::new(incoming))) {
             tracing::debug!(%error, "a connection nobody could take");
         }
     }
 
-    fn ended(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
-        let (id, crashed) = match ended {
-            Ok((id, ())) => (id, false),
-            Err(error) => (error.id(), error.is_panic()),
+    /// Tells a torrent to stop.
+    fn dismiss(&mut self, hash: InfoHash) {
+        if let Some((_, commands)) = self.wake(hash) {
+            *commands = None;
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, Option<Start>), task::JoinError>) {
+        let (id, rest, crashed) = match ended {
+            Ok((id, rest)) => (id, rest, false),
+            Err(error) => (error.id(), None, error.is_panic()),
         };
-        let record = self.names.remove(&id).and_then(|hash| self.torrents.remove(&hash));
-        if let Some(record) = record.filter(|_| crashed) {
-            record
-                .status
-                .send_modify(|status| Arc::make_mut(status).phase = Phase::Failed(Arc::new(Halt::Crashed)));
+        let Some(hash) = self.names.remove(&id) else { return };
+        match rest {
+            // Something came while it fell asleep.
+            Some(start) if start.has_work() => self.spawn(start),
+            Some(start) => {
+                self.due.extend(start.record.deadline().map(|due| (due, hash)));
+                if let Some(member) = self.torrents.get_mut(&hash) {
+                    member.seat = Seat::Idle(start.record);
+                }
+            }
+            None => {
+                let member = self.torrents.remove(&hash).filter(|_| crashed);
+                if let Some(Member { status, .. }) = member {
+                    let failed = Phase::Failed(Arc::new(Halt::Crashed));
+                    status.send_modify(|status| Arc::make_mut(status).phase = failed);
+                }
+            }
         }
     }
 
     async fn stop(&mut self) {
-        for record in self.torrents.values() {
-            // A torrent that takes no command at all is waited for too: it ends when its own work does.
-            if record.commands.try_send(handle::Command::Stop).is_err() {
-                tracing::debug!("a torrent had too many commands to be told to stop");
-            }
+        for hash in self.torrents.keys().copied().collect::<Vec<_>>() {
+            self.dismiss(hash);
         }
         while let Some(ended) = self.tasks.join_next_with_id().await {
             self.ended(ended);

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Add;
 use crate::context::Context;
+use crate::save;
 use crate::status::Halt;
 
 /// How often the progress of a check is shown.
@@ -102,14 +103,22 @@ pub(crate) async fn check(
     }
 }
 
-/// Makes the place ready for what the user wants.
+/// Makes the place ready for what the user wants. A complete one is remembered at once, as it may be idle from here on.
 pub(crate) async fn prepare(
     context: &Context,
     files: &Arc<TorrentFiles>,
     wishes: &[Priority],
-) -> Result<(), Halt> {
+    mut resume: Resume,
+) -> Result<Resume, Halt> {
     let (files, wanted) = (files.clone(), wanted(wishes));
-    Ok(on_disk(&context.disk, move || files.prepare(wanted)).await.ok_or(Halt::Crashed)??)
+    let prepare = move || -> Result<Resume, StorageError> {
+        files.prepare(wanted)?;
+        if files.have().is_full() {
+            save::log(resume.save(&files, resume.totals()));
+        }
+        Ok(resume)
+    };
+    Ok(on_disk(&context.disk, prepare).await.ok_or(Halt::Crashed)??)
 }
 
 /// Last touches, once everything wanted is there.

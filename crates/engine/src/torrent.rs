@@ -5,62 +5,56 @@
 
 mod turn;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::announce::{self as tracker, Announcer};
 use bytes::Bytes;
-use metainfo::{Bitfield, Info, InfoHashes, Magnet, PeerAddr};
+use metainfo::{Bitfield, Info, Magnet, PeerAddr};
+use storage::TorrentFiles;
 use swarm::{Endpoint, Event, MetadataFetch, Priority, Setup, Source, Swarm};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use crate::brain::Brain;
-use crate::config::{Add, What};
+use crate::config::What;
 use crate::context::Context;
 use crate::handle::Command;
 use crate::outside::{Home, Input, Outside};
 use crate::publish::Publisher;
+use crate::record::Record;
 use crate::save::Saver;
 use crate::start::{self, Place};
 use crate::status::{Halt, Phase, Status};
 use crate::webseed::WebSeeds;
 use crate::{FAREWELL, TORRENT_INBOX, bind};
 
-/// What a torrent task begins with.
+/// What a torrent task begins with, and leaves behind when nothing is left to do.
 pub(crate) struct Start {
     pub(crate) home: Arc<Home>,
-    pub(crate) add: Add,
-    pub(crate) hashes: InfoHashes,
-    /// Bytes of memory for unverified pieces.
-    pub(crate) memory: u64,
-    /// Where this torrent's random choices begin.
-    pub(crate) seed: u64,
+    pub(crate) record: Box<Record>,
     pub(crate) inbox: mpsc::Receiver<Input>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: mpsc::Receiver<Box<Command>>,
     pub(crate) status: Arc<watch::Sender<Arc<Status>>>,
-    pub(crate) info: Arc<OnceLock<Arc<Info>>>,
+}
+
+impl Start {
+    /// Whether there is something to do at once.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.inbox.is_empty() || !self.commands.is_empty() || self.commands.is_closed()
+    }
 }
 
 struct Torrent {
     outside: Outside,
     inbox: mpsc::Receiver<Input>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Box<Command>>,
     publisher: Publisher,
-    add: Add,
-    hashes: InfoHashes,
-    memory: u64,
-    /// Seeds the machines.
-    rng: fastrand::Rng,
-    info: Arc<OnceLock<Arc<Info>>>,
-    announcer: Option<Announcer>,
+    record: Box<Record>,
     /// The announcer has said its last word.
     announced: bool,
-    saver: Saver,
     /// Commands that came before there was a swarm to obey them.
-    early: Vec<Command>,
-    /// What the user wants of each file.
-    wishes: Vec<Priority>,
+    early: Vec<Box<Command>>,
     halt: Option<Arc<Halt>>,
 }
 
@@ -70,66 +64,109 @@ enum Step {
     Stopped,
     /// The info dictionary is here, and what its peers have said so far.
     Known(Bytes, Vec<Event>),
+    /// Nothing happens, and nothing is due but the next announce.
+    Idle,
 }
 
-/// Lives a torrent's life.
-pub(crate) async fn run(start: Start) {
-    let Start { home, add, hashes, memory, seed, inbox, commands, status, info } = start;
-    let mut torrent = Torrent {
-        outside: Outside::new(home),
-        inbox,
-        commands,
-        publisher: Publisher::new(status),
-        add,
-        hashes,
-        memory,
-        rng: fastrand::Rng::with_seed(seed),
-        info,
-        announcer: None,
-        announced: false,
-        saver: Saver::default(),
-        early: Vec::new(),
-        wishes: Vec::new(),
-        halt: None,
-    };
+/// Lives a torrent's life until it ends, or until it is idle: then what is needed to go on is left behind.
+///
+/// A value of this size lives as long as the torrent does anything, so what happens only once is boxed.
+pub(crate) async fn run(start: Start) -> Option<Start> {
+    let mut torrent = Box::new(Torrent::new(start));
     let phase = match torrent.live().await {
-        Ok(()) => Phase::Stopped,
+        Ok(Step::Idle) => return Some(torrent.rest()),
+        Ok(_) => Phase::Stopped,
         Err(halt) => {
             tracing::debug!(%halt, "a torrent ended");
             Phase::Failed(Arc::new(halt))
         }
     };
     torrent.publisher.phase(phase);
+    None
 }
 
 impl Torrent {
-    async fn live(&mut self) -> Result<(), Halt> {
+    fn new(Start { home, record, inbox, commands, status }: Start) -> Self {
+        Self {
+            outside: Outside::new(home),
+            inbox,
+            commands,
+            publisher: Publisher::new(status),
+            record,
+            announced: false,
+            early: Vec::new(),
+            halt: None,
+        }
+    }
+
+    fn rest(self) -> Start {
+        let Self { outside, record, inbox, commands, publisher, .. } = self;
+        Start { home: outside.home, record, inbox, commands, status: publisher.into_sender() }
+    }
+
+    async fn live(&mut self) -> Result<Step, Halt> {
+        let again = self.record.files.clone();
+        let brain = match again {
+            Some(files) => Some(self.go_on(files)),
+            None => Box::pin(self.set_out()).await?,
+        };
+        let Some(mut brain) = brain else { return Ok(Step::Stopped) };
+        let step = self.drive(&mut brain).await;
+        match step {
+            Step::Idle => self.record.moved = self.moved(&brain),
+            _ => Box::pin(self.leave(&mut brain)).await,
+        }
+        Ok(step)
+    }
+
+    /// Goes on where it was idle.
+    fn go_on(&mut self, files: Arc<TorrentFiles>) -> Brain {
+        let (info, have) = (files.info().clone(), files.have());
+        self.outside.home.files.get_or_init(|| files);
+        let mut brain = self.begin(&info, have);
+        self.tick(self.now(), &mut brain);
+        brain
+    }
+
+    /// All that comes before the swarm. `None`: it was stopped before, or nothing more was wanted.
+    async fn set_out(&mut self) -> Result<Option<Brain>, Halt> {
         let context = self.context();
-        let mut resume = start::open_resume(&context, &self.add, self.outside.home.wire_hash).await?;
-        let (info, replay) = match self.add.what.clone() {
+        let mut resume = start::open_resume(&context, &self.record.add, self.outside.home.wire_hash).await?;
+        let (info, replay) = match self.record.add.what.clone() {
             What::Metainfo(metainfo) => (metainfo.info.clone(), Vec::new()),
             What::Magnet(magnet) => match self.learn(&magnet, resume.info().cloned()).await? {
                 Some(known) => known,
-                None => return Ok(()),
+                None => return Ok(None),
             },
         };
         if info.hashes().v1.is_none() {
             return Err(Halt::V2Only);
         }
-        self.info.get_or_init(|| info.clone());
-        if matches!(self.add.what, What::Magnet(_)) {
+        self.record.info.get_or_init(|| info.clone());
+        if matches!(self.record.add.what, What::Magnet(_)) {
             resume.keep_info(info.raw().clone());
         }
-        if self.add.metadata_only {
-            return Ok(());
+        if self.record.add.metadata_only {
+            return Ok(None);
         }
-        self.wishes = self.choose(&info)?;
-        let place = start::open_place(&context, &self.add, info.clone(), resume).await?;
-        let Some(have) = self.look(place).await? else { return Ok(()) };
-        let mut brain = self.begin(&info, have, replay);
-        self.drive(&mut brain).await;
-        self.leave(&mut brain).await;
-        Ok(())
+        self.record.wishes = self.choose(&info)?;
+        let place = start::open_place(&context, &self.record.add, info.clone(), resume).await?;
+        let Some(have) = self.look(place).await? else { return Ok(None) };
+        let complete = have.is_full();
+        let mut brain = self.begin(&info, have);
+        for event in replay {
+            brain.handle(self.now(), event);
+        }
+        if self.record.announcer.is_none() {
+            self.start_announcing(complete);
+        }
+        self.name_peers(&mut brain, Vec::new());
+        for command in std::mem::take(&mut self.early) {
+            self.obey(*command, &mut brain);
+        }
+        self.note_partial_seed(&brain);
+        self.show(&brain);
+        Ok(Some(brain))
     }
 
     /// The info dictionary of a magnet link: from an earlier run, or from peers. `None`: stopped before.
@@ -141,20 +178,20 @@ impl Torrent {
         if let Some(Ok(info)) = kept.map(|raw| Info::parse(&raw)) {
             return Ok(Some((Arc::new(info), Vec::new())));
         }
-        let (our_id, seed) = (self.outside.home.peer_id, self.rng.u64(..));
-        let fetch = MetadataFetch::new(self.now(), self.hashes, self.swarm_config(), our_id, seed);
+        let (our_id, seed) = (self.outside.home.peer_id, self.record.rng.u64(..));
+        let fetch = MetadataFetch::new(self.now(), self.record.hashes, self.swarm_config(), our_id, seed);
         let mut brain = Brain::Fetch(Box::new(fetch));
         self.start_announcing(false);
         self.name_peers(&mut brain, magnet.peers.clone());
         match self.drive(&mut brain).await {
             Step::Known(raw, replay) => {
                 let info = Info::parse(&raw).map_err(Halt::Metadata)?;
-                if self.add.metadata_only {
+                if self.record.add.metadata_only {
                     self.leave(&mut brain).await;
                 }
                 Ok(Some((Arc::new(info), replay)))
             }
-            Step::Stopped => {
+            Step::Stopped | Step::Idle => {
                 self.leave(&mut brain).await;
                 Ok(None)
             }
@@ -163,10 +200,15 @@ impl Torrent {
 
     /// What the user wants of each file.
     fn choose(&mut self, info: &Info) -> Result<Vec<Priority>, Halt> {
-        if self.add.seed_only {
+        if self.record.add.seed_only {
             return Ok(vec![Priority::Skip; info.files().len()]);
         }
-        self.add.select.take().map_or_else(|| Ok(Vec::new()), |select| select(info)).map_err(Halt::Selection)
+        self.record
+            .add
+            .select
+            .take()
+            .map_or_else(|| Ok(Vec::new()), |select| select(info))
+            .map_err(Halt::Selection)
     }
 
     /// Hashes what has to be hashed; the pieces that are there. `None`: stopped before.
@@ -187,62 +229,54 @@ impl Torrent {
                 return Ok(None);
             }
         }
-        start::prepare(&context, &files, &self.wishes).await?;
+        let resume = start::prepare(&context, &files, &self.record.wishes, resume).await?;
         let have = files.have();
-        self.saver = Saver::new(resume);
-        self.saver.touch(self.now(), 0);
+        self.record.saver = Saver::new(resume);
+        if !have.is_full() {
+            self.record.saver.touch(self.now(), 0);
+        }
+        self.record.files = Some(files.clone());
         self.outside.home.files.get_or_init(|| files);
         Ok(Some(have))
     }
 
-    fn begin(&mut self, info: &Arc<Info>, have: Bitfield, replay: Vec<Event>) -> Brain {
+    fn begin(&mut self, info: &Arc<Info>, have: Bitfield) -> Brain {
         let home = self.outside.home.clone();
-        let complete = have.is_full();
-        self.outside.web = WebSeeds::of(&self.add);
-        let mut swarm = Swarm::new(
+        self.outside.web = WebSeeds::of(&self.record.add);
+        let swarm = Swarm::new(
             self.now(),
             Setup {
                 layout: info.layout().clone(),
                 metadata: Some(info.raw().clone()),
                 have,
-                priorities: self.wishes.clone(),
+                priorities: self.record.wishes.clone(),
                 config: self.swarm_config(),
                 our_id: home.peer_id,
                 private: info.private(),
                 web_seeds: self.outside.web.hosts(),
-                seed: self.rng.u64(..),
+                seed: self.record.rng.u64(..),
             },
         );
-        for event in replay {
-            swarm.handle(self.now(), event);
-        }
-        let mut brain = Brain::Swarm(Box::new(swarm));
-        if self.announcer.is_none() {
-            self.start_announcing(complete);
-        }
-        self.name_peers(&mut brain, Vec::new());
-        for command in std::mem::take(&mut self.early) {
-            self.obey(command, &mut brain);
-        }
-        self.note_partial_seed(&brain);
-        self.show(&brain);
-        brain
+        Brain::Swarm(Box::new(swarm))
     }
 
     /// Runs the swarm, or the fetch, until it is over.
     async fn drive(&mut self, brain: &mut Brain) -> Step {
-        let mut batch = Vec::with_capacity(TORRENT_INBOX);
+        let mut batch = Vec::new();
         loop {
             self.perform(brain);
             if let Some((raw, replay)) = brain.take() {
                 return Step::Known(raw, replay);
             }
+            if self.is_idle(brain) {
+                return Step::Idle;
+            }
             let (start, deadline) = (self.outside.home.context.start, self.deadline(brain));
             tokio::select! {
                 _ = self.inbox.recv_many(&mut batch, TORRENT_INBOX) => {}
                 command = self.commands.recv() => match command {
-                    Some(Command::Stop) | None => return Step::Stopped,
-                    Some(command) => self.obey(command, brain),
+                    Some(command) => self.obey(*command, brain),
+                    None => return Step::Stopped,
                 },
                 Some(ended) = self.outside.tasks.join_next(), if !self.outside.tasks.is_empty() => {
                     if let Err(error) = ended && error.is_panic() {
@@ -263,14 +297,15 @@ impl Torrent {
     /// Goodbye: connections end, trackers hear of it, what is being written is finished, and all is remembered.
     async fn leave(&mut self, brain: &mut Brain) {
         self.outside.hang_up_all();
-        if let Some(announcer) = &mut self.announcer {
+        if let Some(announcer) = &mut self.record.announcer {
             announcer.handle(self.outside.home.context.start.elapsed(), tracker::Event::Stop);
         }
         let end = tokio::time::Instant::now() + FAREWELL;
         loop {
             self.perform_announces(brain);
-            let writing = self.outside.commits > 0 || self.saver.is_saving(&self.outside.home);
-            let announcing = self.announcer.is_some() && !self.announced && tokio::time::Instant::now() < end;
+            let writing = self.outside.commits > 0 || self.record.saver.is_saving(&self.outside.home);
+            let announcing =
+                self.record.announcer.is_some() && !self.announced && tokio::time::Instant::now() < end;
             if !writing && !announcing {
                 break;
             }
@@ -283,23 +318,23 @@ impl Torrent {
         self.show(brain);
         let home = self.outside.home.clone();
         if let Some(files) = home.files.get() {
-            self.saver.finish(&home, files.clone(), self.totals(brain)).await;
+            self.record.saver.finish(&home, files.clone(), self.totals(brain)).await;
         }
     }
 
     fn start_announcing(&mut self, complete: bool) {
-        let mut tiers = self.add.trackers.clone();
-        match &self.add.what {
+        let mut tiers = self.record.add.trackers.clone();
+        match &self.record.add.what {
             What::Metainfo(metainfo) => tiers.extend(metainfo.announce.iter().cloned()),
             What::Magnet(magnet) => tiers.extend(magnet.trackers.iter().map(|url| vec![url.clone()])),
         }
-        let seed = self.rng.u64(..);
-        self.announcer = Some(Announcer::new(self.now(), tiers, complete, seed));
+        let seed = self.record.rng.u64(..);
+        self.record.announcer = Some(Announcer::new(self.now(), tiers, complete, seed));
     }
 
     /// Peers the user named, as addresses and (in a magnet link) as names that must be looked up.
     fn name_peers(&mut self, brain: &mut Brain, names: Vec<PeerAddr>) {
-        found(self.now(), brain, self.add.peers.clone(), Source::User);
+        found(self.now(), brain, self.record.add.peers.clone(), Source::User);
         if names.is_empty() {
             return;
         }
@@ -319,9 +354,9 @@ impl Torrent {
         let context = &self.outside.home.context;
         swarm::Config {
             max_peers: context.config.max_peers,
-            memory_budget: self.memory,
-            sequential: self.add.sequential,
-            sizing: self.add.sizing,
+            memory_budget: self.record.memory,
+            sequential: self.record.add.sequential,
+            sizing: self.record.add.sizing,
             listen_port: context.port,
             client: context.config.client.clone(),
             ..swarm::Config::default()
@@ -343,12 +378,9 @@ fn found(now: Duration, brain: &mut Brain, at: Vec<std::net::SocketAddr>, by: So
     }
 }
 
-/// Waits for the command to stop; other commands are kept for later.
-async fn stopped(commands: &mut mpsc::Receiver<Command>, early: &mut Vec<Command>) {
+/// Waits until nobody can command any more; commands are kept for later.
+async fn stopped(commands: &mut mpsc::Receiver<Box<Command>>, early: &mut Vec<Box<Command>>) {
     while let Some(command) = commands.recv().await {
-        match command {
-            Command::Stop => return,
-            command => early.push(command),
-        }
+        early.push(command);
     }
 }

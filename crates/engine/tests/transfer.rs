@@ -310,3 +310,22 @@ async fn a_hybrid_whose_hashes_contradict_each_other_stops_and_says_so() {
     .await;
     assert_eq!(status.have, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_serves_one_after_the_other_and_counts_all_of_them() {
+    let origin = tempdir().unwrap();
+    let metainfo = content(origin.path(), "film", &[("", 300_001)], &[]);
+    let a = engine(&origin.path().join("state")).await;
+    let mut seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
+    for round in 1..=3 {
+        let target = tempdir().unwrap();
+        let b = engine(&target.path().join("state")).await;
+        let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+        complete(&mut getting).await;
+        b.stop().await;
+        let all = round * 300_001;
+        until(&mut seeding, "left alone", |status| status.peers == 0 && status.uploaded == all).await;
+    }
+    a.stop().await;
+    assert_eq!(seeding.status().uploaded, 3 * 300_001);
+}

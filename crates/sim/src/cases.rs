@@ -9,6 +9,7 @@ use metainfo::{BLOCK, Layout};
 use crate::link::Speed;
 use crate::script::{Conduct, Fate, Plan, Script};
 use crate::web::Server;
+use crate::world::TRACKER_DELAY;
 use crate::{Report, play};
 
 /// 50 of 55 seeds serve 1 KiB/s and never choke; one downloader finishes within 1.3 times what the five good ones need (P-20).
@@ -102,6 +103,22 @@ pub fn first_block(seed: u64) -> Report {
     let first = report.nodes[1].first_block.unwrap_or_default();
     let bound = round_trip * 3 + sending + Duration::from_millis(1);
     report.expect("first_block", first <= bound, |_| {
+        format!("the first block took {} ms instead of {} ms", first.as_millis(), bound.as_millis())
+    })
+}
+
+/// With an address from a tracker the first block takes three round trips more than the tracker's answer, which is two: its
+/// connection and the question.
+pub fn first_block_by_tracker(seed: u64) -> Report {
+    let layout = layout(PIECES, 4);
+    let mut nodes = vec![Plan::origin(&layout, speed(GOOD_UP)), Plan::leecher(&layout, speed(GOOD_UP))];
+    nodes[1].fates = vec![(START, Fate::Join)];
+    let round_trip = nodes[0].speed.delay * 4;
+    let sending = Duration::from_secs(BLOCK.into()) / GOOD_UP;
+    let report = play("first_block_by_tracker", script(seed, layout, nodes), None);
+    let first = report.nodes[1].first_block.unwrap_or_default().saturating_sub(START);
+    let bound = TRACKER_DELAY + round_trip * 3 + sending + Duration::from_millis(1);
+    report.expect("first_block_by_tracker", first <= bound, |_| {
         format!("the first block took {} ms instead of {} ms", first.as_millis(), bound.as_millis())
     })
 }

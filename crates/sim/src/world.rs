@@ -444,7 +444,8 @@ const EVENTS_PER_CHECK: u64 = 2_000;
 /// How soon a node may ask the tracker again if it wants peers.
 const MIN_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
 
-const TRACKER_DELAY: Duration = Duration::from_millis(120);
+/// From an announce to its answer: the connection and the question, two round trips of 60 ms.
+pub(crate) const TRACKER_DELAY: Duration = Duration::from_millis(120);
 
 /// How soon a node goes on whose disk was full when it wrote and is free again when it learns so.
 const DISK_RETRY: Duration = Duration::from_secs(1);

@@ -46,6 +46,11 @@ fn the_first_block_arrives_within_three_round_trips() {
 }
 
 #[test]
+fn with_a_tracker_the_first_block_arrives_within_five_round_trips() {
+    check(cases::first_block_by_tracker);
+}
+
+#[test]
 fn magnet_links_find_the_right_metadata_despite_liars() {
     // P-11
     check(cases::metadata);

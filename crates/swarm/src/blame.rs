@@ -178,6 +178,11 @@ impl Blame {
         self.retries.contains_key(&piece)
     }
 
+    /// Whether nobody has done anything wrong.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.alone.is_empty() && self.banned.is_empty()
+    }
+
     /// Whether everyone at this address is banned.
     pub(crate) fn is_banned_address(&self, ip: IpAddr) -> bool {
         self.banned.contains(&Person::Address(ip))

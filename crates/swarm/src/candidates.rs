@@ -104,6 +104,10 @@ impl Candidates {
         Self { insists: true, ..Self::new() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Somebody says that there is a peer.
     pub(crate) fn found(&mut self, now: Duration, at: Endpoint, by: Source, rng: &mut fastrand::Rng) {
         let Some(at) = canonical(at) else { return };

@@ -187,6 +187,20 @@ impl Swarm {
         [tick, dial, peers].into_iter().flatten().min().map(|due| due.max(self.now))
     }
 
+    /// Whether nothing is under way and nothing will be due before somebody comes, and whether nothing is known that a swarm made
+    /// anew with the same pieces and wishes would not know.
+    pub fn is_idle(&self) -> bool {
+        self.is_complete()
+            && self.run == Run::Going
+            && self.origin.is_none()
+            && self.peers.is_empty()
+            && self.candidates.is_empty()
+            && self.blame.is_blank()
+            && !self.web.was_used()
+            && self.actions.is_empty()
+            && self.next_deadline().is_none()
+    }
+
     pub(crate) fn act(&mut self, action: Action) {
         self.actions.push_back(action);
     }

@@ -113,6 +113,11 @@ impl WebSeeds {
         (0..count).map(WebSeedKey).map(|key| (key, key.sender()))
     }
 
+    /// Whether anything was ever asked of a server.
+    pub(crate) fn was_used(&self) -> bool {
+        self.fetched > 0
+    }
+
     /// Whether time may bring work for one.
     pub(crate) fn has_hope(&self) -> bool {
         self.seeds.iter().any(|seed| !seed.out)

@@ -13,6 +13,7 @@ use super::{Torrent, found};
 use crate::brain::Brain;
 use crate::handle::Command;
 use crate::outside::Input;
+use crate::record::Moved;
 use crate::status::{Phase, Status};
 use crate::{announce, publish, start};
 
@@ -21,34 +22,37 @@ const LEFT_UNKNOWN: u64 = 16 * 1024;
 
 impl Torrent {
     pub(super) fn take_in(&mut self, now: Duration, input: Input, brain: &mut Brain) {
-        self.publisher.touch();
+        if !matches!(input, Input::Saved(_)) {
+            self.publisher.touch();
+        }
         match input {
             Input::Events(events) => events.into_iter().for_each(|event| self.event(now, event, brain)),
             Input::Joined(joined) => {
-                let connected = self.outside.joined(joined);
+                let connected = self.outside.joined(*joined);
                 brain.handle(now, connected);
             }
-            Input::Incoming(incoming) => self.outside.accept(incoming),
-            Input::Committed { event, halt } => {
+            Input::Incoming(incoming) => self.outside.accept(*incoming),
+            Input::Committed(ended) => {
+                let (event, halt) = *ended;
                 self.outside.commits -= 1;
                 if let Event::Committed { piece, .. } = event {
-                    let size = self.info.get().map_or(0, |info| info.layout().piece_size(piece));
-                    self.saver.touch(now, size);
+                    let size = self.record.info.get().map_or(0, |info| info.layout().piece_size(piece));
+                    self.record.saver.touch(now, size);
                 }
                 self.halt = halt.map(Arc::new).or(self.halt.take());
                 brain.handle(now, event);
             }
             Input::Announced { tracker, result } => {
-                if let Some(announcer) = &mut self.announcer {
-                    announcer.handle(now, tracker::Event::Replied { tracker, result });
+                if let Some(announcer) = &mut self.record.announcer {
+                    announcer.handle(now, tracker::Event::Replied { tracker, result: *result });
                 }
             }
             Input::Unfetched(unfetched) => {
-                let event = self.outside.web.unfetched(unfetched);
+                let event = self.outside.web.unfetched(*unfetched);
                 brain.handle(now, event);
             }
             Input::Named(at) => found(now, brain, at, Source::User),
-            Input::Saved(resume) => self.saver.saved(*resume),
+            Input::Saved(resume) => self.record.saver.saved(*resume),
         }
     }
 
@@ -59,7 +63,7 @@ impl Torrent {
             Event::Lost { piece } => {
                 if let Some(files) = self.outside.home.files.get() {
                     files.lost(piece);
-                    self.saver.touch(now, 0);
+                    self.record.saver.touch(now, 0);
                 }
             }
             _ => {}
@@ -72,8 +76,12 @@ impl Torrent {
         self.publisher.touch();
         match command {
             Command::Priorities(wishes) => self.wish(now, wishes, brain),
-            Command::Sequential(sequential) => brain.handle(now, Event::SetSequential(sequential)),
+            Command::Sequential(sequential) => {
+                self.record.add.sequential = sequential;
+                brain.handle(now, Event::SetSequential(sequential));
+            }
             Command::Limits { download, upload } => {
+                (self.record.download_limit, self.record.upload_limit) = (download, upload);
                 let home = &self.outside.home;
                 home.download.set(tokio::time::Instant::now(), download);
                 home.upload.set(tokio::time::Instant::now(), upload);
@@ -86,7 +94,6 @@ impl Torrent {
                 self.halt = None;
                 brain.handle(now, Event::Resume);
             }
-            Command::Stop => {}
         }
     }
 
@@ -94,7 +101,7 @@ impl Torrent {
         for (file, &priority) in (0..).zip(&wishes) {
             brain.handle(now, Event::SetPriority { file: FileIndex(file), priority });
         }
-        self.wishes = wishes;
+        self.record.wishes = wishes;
         self.note_partial_seed(brain);
     }
 
@@ -103,13 +110,13 @@ impl Torrent {
         if brain.next_deadline().is_some_and(|deadline| deadline <= now) {
             brain.handle(now, Event::Tick);
         }
-        if let Some(announcer) = &mut self.announcer
+        if let Some(announcer) = &mut self.record.announcer
             && announcer.next_deadline().is_some_and(|deadline| deadline <= now)
         {
             announcer.handle(now, tracker::Event::Tick);
         }
         let totals = self.totals(brain);
-        self.saver.tick(now, &self.outside.home, totals);
+        self.record.saver.tick(now, &self.outside.home, totals);
         if self.publisher.is_due(now) || !self.phase(brain).same_step(&self.publisher.current().phase) {
             self.show(brain);
         }
@@ -117,11 +124,28 @@ impl Torrent {
 
     /// When something is due by the clock.
     pub(super) fn deadline(&self, brain: &Brain) -> Option<Duration> {
-        let announcer = self.announcer.as_ref().and_then(Announcer::next_deadline);
-        [brain.next_deadline(), announcer, self.saver.deadline(), self.publisher.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            brain.next_deadline(),
+            self.record.deadline(),
+            self.record.saver.deadline(),
+            self.publisher.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether nothing happens, and nothing is due but the next announce.
+    pub(super) fn is_idle(&self, brain: &Brain) -> bool {
+        brain.is_idle()
+            && self.halt.is_none()
+            && self.record.deadline().is_none_or(|due| due > self.now())
+            && self.outside.is_idle()
+            && self.record.saver.is_settled()
+            && self.publisher.deadline().is_none()
+            && self.inbox.is_empty()
+            && self.commands.is_empty()
+            && !self.commands.is_closed()
     }
 
     /// Does all that the swarm and the announcer want done.
@@ -132,7 +156,7 @@ impl Torrent {
                     Action::Complete => self.completed(brain),
                     Action::WantPeers => {
                         let now = self.now();
-                        if let Some(announcer) = &mut self.announcer {
+                        if let Some(announcer) = &mut self.record.announcer {
                             announcer.handle(now, tracker::Event::WantPeers);
                         }
                     }
@@ -156,10 +180,10 @@ impl Torrent {
     /// Does what the announcer wants; `true` if the swarm was told something by it.
     pub(super) fn perform_announces(&mut self, brain: &mut Brain) -> bool {
         let mut told = false;
-        while let Some(action) = self.announcer.as_mut().and_then(Announcer::next_action) {
+        while let Some(action) = self.record.announcer.as_mut().and_then(Announcer::next_action) {
             match action {
                 tracker::Action::Announce { tracker, url, event, tracker_id, numwant } => {
-                    let typed = self.add.trackers.iter().flatten().any(|typed| *typed == url);
+                    let typed = self.record.add.trackers.iter().flatten().any(|typed| *typed == url);
                     let announce = self.words(brain, event, tracker_id, numwant);
                     let home = self.outside.home.clone();
                     self.outside.tasks.spawn(announce::run(home, tracker, url, typed, announce));
@@ -184,13 +208,11 @@ impl Torrent {
         numwant: u32,
     ) -> Announce {
         let home = &self.outside.home;
-        let (uploaded, downloaded, left) = match brain {
-            Brain::Swarm(swarm) => {
-                let status = swarm.status();
-                (status.uploaded, status.downloaded, status.left)
-            }
-            Brain::Fetch(_) => (0, 0, LEFT_UNKNOWN),
+        let left = match brain {
+            Brain::Swarm(swarm) => swarm.status().left,
+            Brain::Fetch(_) => LEFT_UNKNOWN,
         };
+        let Moved { uploaded, downloaded, .. } = self.moved(brain);
         Announce {
             info_hash: home.wire_hash,
             peer_id: home.peer_id,
@@ -209,23 +231,36 @@ impl Torrent {
     fn completed(&mut self, brain: &Brain) {
         let now = self.now();
         let whole = matches!(brain, Brain::Swarm(swarm) if swarm.status().left == 0);
-        if let Some(announcer) = &mut self.announcer {
+        if let Some(announcer) = &mut self.record.announcer {
             announcer.handle(
                 now,
                 if whole { tracker::Event::Completed } else { tracker::Event::PartialSeed(true) },
             );
         }
         if let Some(files) = self.outside.home.files.get() {
-            start::finish(&self.outside.home.context, files, &self.wishes);
+            start::finish(&self.outside.home.context, files, &self.record.wishes);
         }
     }
 
     pub(super) fn totals(&self, brain: &Brain) -> storage::resume::Totals {
-        let (uploaded, downloaded) = match brain {
-            Brain::Swarm(swarm) => (swarm.status().uploaded, swarm.status().downloaded),
-            Brain::Fetch(_) => (0, 0),
-        };
-        self.saver.totals(uploaded, downloaded)
+        let moved = self.moved(brain);
+        self.record.saver.totals(moved.uploaded, moved.downloaded)
+    }
+
+    /// What was moved in this run.
+    pub(super) fn moved(&self, brain: &Brain) -> Moved {
+        let Moved { uploaded, downloaded, wasted } = self.record.moved;
+        match brain {
+            Brain::Swarm(swarm) => {
+                let status = swarm.status();
+                Moved {
+                    uploaded: uploaded + status.uploaded,
+                    downloaded: downloaded + status.downloaded,
+                    wasted: wasted + status.wasted,
+                }
+            }
+            Brain::Fetch(_) => self.record.moved,
+        }
     }
 
     fn phase(&self, brain: &Brain) -> Phase {
@@ -245,16 +280,17 @@ impl Torrent {
         let now = self.now();
         let mut status = Status::clone(&self.publisher.current());
         status.phase = self.phase(brain);
-        if let Some(announcer) = &self.announcer {
+        if let Some(announcer) = &self.record.announcer {
             status.trackers = publish::trackers(now, announcer);
         }
         brain.describe(now, &mut status);
         if let Brain::Swarm(swarm) = brain {
             status.web = self.outside.web.describe(swarm);
+            status.wasted = self.moved(brain).wasted;
         }
         let totals = self.totals(brain);
         (status.uploaded, status.downloaded) = (totals.uploaded, totals.downloaded);
-        if let Some(info) = self.info.get() {
+        if let Some(info) = self.record.info.get() {
             info.name().clone_into(&mut status.name);
         }
         self.publisher.publish(now, status);
@@ -263,7 +299,7 @@ impl Torrent {
     /// Tells the announcer whether we only upload although something is missing (BEP 21).
     pub(super) fn note_partial_seed(&mut self, brain: &Brain) {
         let now = self.now();
-        if let (Some(announcer), Brain::Swarm(swarm)) = (&mut self.announcer, brain) {
+        if let (Some(announcer), Brain::Swarm(swarm)) = (&mut self.record.announcer, brain) {
             let status = swarm.status();
             announcer.handle(now, tracker::Event::PartialSeed(status.complete && status.left > 0));
         }

@@ -73,7 +73,7 @@ pub(crate) async fn run(home: Arc<Home>, server: Arc<Server>, seed: WebSeedKey, 
     }
     if let Err(trouble) = result {
         let unfetched = Unfetched { seed, fetch: key, trouble };
-        if home.inbox.send(Input::Unfetched(unfetched)).await.is_err() {
+        if home.inbox.send(Input::Unfetched(Box::new(unfetched))).await.is_err() {
             tracing::trace!("the torrent ended first");
         }
     }

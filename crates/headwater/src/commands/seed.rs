@@ -21,8 +21,11 @@ use crate::signals::Stop;
 use crate::source;
 use crate::units::plural;
 
-/// How often the state is looked at when nothing happens.
+/// How often the state is told while something happens.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long after the last change it is still told: no display holds a line back for longer.
+const SETTLED: Duration = Duration::from_secs(6);
 
 /// Something to seed.
 pub(super) struct Item {
@@ -222,7 +225,7 @@ async fn seed(
     let mut meter = output.meter(item.metainfo.info.name());
     let size = item.metainfo.info.layout().content_length();
     let (begun, mut reported) = (Instant::now(), Instant::now());
-    let mut mode = None;
+    let (mut mode, mut changed) = (None, None::<Instant>);
     loop {
         let status = torrent.status();
         if let Phase::Failed(halt) = &status.phase {
@@ -236,11 +239,16 @@ async fn seed(
             torrent.stop().await;
             return Ok(Exit::Done);
         }
-        let left = terms.time.unwrap_or(LOOK).saturating_sub(begun.elapsed());
+        let end = terms.time.map(|time| time.saturating_sub(begun.elapsed()));
+        let look = changed.filter(|at| at.elapsed() < SETTLED).map(|_| LOOK);
+        let wake = [end, look].into_iter().flatten().min();
         tokio::select! {
             exit = stop.asked() => return Ok(exit),
-            changed = torrent.changed() => if !changed { return Ok(Exit::Done) },
-            () = tokio::time::sleep(if terms.time.is_some() { left.min(LOOK) } else { LOOK }) => {}
+            goes_on = torrent.changed() => match goes_on {
+                true => changed = Some(Instant::now()),
+                false => return Ok(Exit::Done),
+            },
+            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {}
         }
     }
 }

@@ -219,6 +219,30 @@ fn pieces_that_a_peer_sends_in_quick_succession_are_heard_all_the_same() {
 }
 
 #[test]
+fn a_complete_swarm_has_nothing_to_do_before_somebody_comes_and_again_when_all_are_gone() {
+    let mut world = swarm! { pieces: 4, blocks_per_piece: 2, have: Bitfield::all };
+    let rests = |world: &World| world.swarm.is_idle() && world.swarm.next_deadline().is_none();
+    assert!(rests(&world));
+    let peer = world.connect(Reserved::ours(), true);
+    assert!(!world.swarm.is_idle() && world.swarm.next_deadline().is_some());
+    world.tell(Event::Gone { peer });
+    world.pass(60);
+    assert!(rests(&world));
+}
+
+#[test]
+fn a_swarm_that_lacks_a_piece_knows_an_address_or_is_paused_is_not_idle() {
+    assert!(!swarm! { pieces: 4, blocks_per_piece: 2 }.swarm.is_idle());
+    let idle_after = |event| {
+        let mut world = swarm! { pieces: 4, blocks_per_piece: 2, have: Bitfield::all };
+        world.tell(event);
+        world.swarm.is_idle()
+    };
+    assert!(!idle_after(Event::Found { at: vec![addr(1)], by: Source::Tracker }));
+    assert!(!idle_after(Event::Pause));
+}
+
+#[test]
 fn the_rarest_piece_and_what_only_we_have_are_known() {
     let have = |pieces| {
         let mut have = Bitfield::none(pieces);
