@@ -81,6 +81,32 @@ fn a_hybrid_has_both_hashes_of_the_same_bytes() {
     }
 }
 
+/// Pieces of several chunks: some begin with content, some are nothing but padding.
+#[test]
+fn long_pieces_of_a_hybrid_tree_are_hashed_over_content_and_padding() {
+    const LONG: usize = 256 << 10;
+    let files =
+        [("a", 2 * LONG + 70_000), ("b", 10), ("c", 100_000), ("d", LONG), ("e", 65_536), ("f", 150_000)];
+    let home = tempfile::tempdir().unwrap();
+    let mut whole = Vec::new();
+    for (name, length) in files {
+        whole.extend(content(name, length));
+        whole.resize(whole.len().next_multiple_of(LONG), 0);
+        fs::write(home.path().join(name), content(name, length)).unwrap();
+    }
+    let mut options = options(home.path().to_owned(), Format::Hybrid);
+    options.piece_length = Some(u32::try_from(LONG).unwrap());
+    options.name = Some("t".into());
+    for threads in [1, 3] {
+        let builder = hashed(&options, threads);
+        let expected: Vec<u8> = whole.chunks(LONG).flat_map(|piece| Sha1::digest(piece).to_vec()).collect();
+        assert_eq!(builder.v1_pieces, expected);
+        for (file, (name, length)) in builder.files.iter().zip(files) {
+            assert_eq!(file.root, Some(v2(&content(name, length), LONG).0), "{name}");
+        }
+    }
+}
+
 #[test]
 fn every_format_is_reproducible_and_verifies() {
     let home = tree();

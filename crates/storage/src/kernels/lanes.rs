@@ -59,18 +59,18 @@ fn transposed(blocks: [&Block; 8], half: usize) -> [__m256i; 8] {
     columns
 }
 
-/// Makes the kernels of one kind of vector from its operations.
+/// Makes the kernels of one kind of vector from its operations. (`$d` is a dollar sign, for the macros within.)
 macro_rules! kernels {
-    ($features:literal) => {
-        /// The first words of the schedule: the block of each message at `at`.
+    ($d:tt $features:literal) => {
+        /// The sixteen words of each message's block at `at`.
         #[target_feature(enable = $features)]
         #[inline]
-        fn block<const W: usize>(inputs: &[&[Block]; LANES], at: usize) -> [Vector; W] {
+        fn block(inputs: &[&[Block]; LANES], at: usize) -> [Vector; 16] {
             let mut now = [&[0; 64]; LANES];
             for lane in 0..LANES {
                 now[lane] = &inputs[lane][at];
             }
-            let mut words = [zero(); W];
+            let mut words = [zero(); 16];
             for half in 0..2 {
                 words[8 * half..8 * half + 8].copy_from_slice(&columns(&now, half));
             }
@@ -104,32 +104,22 @@ macro_rules! kernels {
             let inputs = filled(inputs);
             let mut state = gather(states);
             for at in 0..inputs[0].len() {
-                let mut w: [Vector; 80] = block(&inputs, at);
-                for t in 16..80 {
-                    w[t] = rotate::<1, 31>(xor(xor3(w[t - 3], w[t - 8], w[t - 14]), w[t - 16]));
-                }
+                let mut w = block(&inputs, at);
                 let [mut a, mut b, mut c, mut d, mut e] = state;
                 macro_rules! rounds {
-                    ($from:literal, $constant:literal, $function:ident) => {
-                        let k = all($constant);
-                        for t in ($from..$from + 20).step_by(5) {
-                            rounds!($function, k, t, a, b, c, d, e);
-                            rounds!($function, k, t + 1, e, a, b, c, d);
-                            rounds!($function, k, t + 2, d, e, a, b, c);
-                            rounds!($function, k, t + 3, c, d, e, a, b);
-                            rounds!($function, k, t + 4, b, c, d, e, a);
+                    ($function:ident, $k:literal: $d($t:literal)*) => {$d(
+                        if $t >= 16 {
+                            let mixed = xor3(w[($t + 13) % 16], w[($t + 8) % 16], w[($t + 2) % 16]);
+                            w[$t % 16] = rotate::<1, 31>(xor(mixed, w[$t % 16]));
                         }
-                    };
-                    ($function:ident, $k:ident, $t:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
-                        let mixed = add(add($e, add(w[$t], $k)), $function($b, $c, $d));
-                        $e = add(mixed, rotate::<5, 27>($a));
-                        $b = rotate::<30, 2>($b);
-                    };
+                        let mixed = add(add(e, add(w[$t % 16], all($k))), $function(b, c, d));
+                        (a, b, c, d, e) = (add(mixed, rotate::<5, 27>(a)), a, rotate::<30, 2>(b), c, d);
+                    )*};
                 }
-                rounds!(0, 0x5a82_7999, choose);
-                rounds!(20, 0x6ed9_eba1, xor3);
-                rounds!(40, 0x8f1b_bcdc, majority);
-                rounds!(60, 0xca62_c1d6, xor3);
+                rounds!(choose, 0x5a82_7999: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
+                rounds!(xor3, 0x6ed9_eba1: 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39);
+                rounds!(majority, 0x8f1b_bcdc: 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59);
+                rounds!(xor3, 0xca62_c1d6: 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79);
                 for (word, new) in state.iter_mut().zip([a, b, c, d, e]) {
                     *word = add(*word, new);
                 }
@@ -142,33 +132,27 @@ macro_rules! kernels {
             let inputs = filled(inputs);
             let mut state = gather(states);
             for at in 0..inputs[0].len() {
-                let mut w: [Vector; 64] = block(&inputs, at);
-                for t in 16..64 {
-                    let (early, late) = (w[t - 15], w[t - 2]);
-                    let early = xor3(rotate::<25, 7>(early), rotate::<14, 18>(early), right::<3>(early));
-                    let late = xor3(rotate::<15, 17>(late), rotate::<13, 19>(late), right::<10>(late));
-                    w[t] = add(add(w[t - 16], early), add(w[t - 7], late));
-                }
+                let mut w = block(&inputs, at);
                 let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
-                macro_rules! round {
-                    ($t:expr, $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {
-                        let sum = xor3(rotate::<26, 6>($e), rotate::<21, 11>($e), rotate::<7, 25>($e));
-                        let mixed = add(add($h, add(w[$t], all(SHA256_CONSTANTS[$t]))), add(sum, choose($e, $f, $g)));
-                        $d = add($d, mixed);
-                        let sum = xor3(rotate::<30, 2>($a), rotate::<19, 13>($a), rotate::<10, 22>($a));
-                        $h = add(mixed, add(sum, majority($a, $b, $c)));
-                    };
+                macro_rules! rounds {
+                    ($d($t:literal)*) => {$d(
+                        if $t >= 16 {
+                            let (early, late) = (w[($t + 1) % 16], w[($t + 14) % 16]);
+                            let early = xor3(rotate::<25, 7>(early), rotate::<14, 18>(early), right::<3>(early));
+                            let late = xor3(rotate::<15, 17>(late), rotate::<13, 19>(late), right::<10>(late));
+                            w[$t % 16] = add(add(w[$t % 16], early), add(w[($t + 9) % 16], late));
+                        }
+                        let sum = xor3(rotate::<26, 6>(e), rotate::<21, 11>(e), rotate::<7, 25>(e));
+                        let words = add(w[$t % 16], all(SHA256_CONSTANTS[$t]));
+                        let mixed = add(add(h, words), add(sum, choose(e, f, g)));
+                        let sum = xor3(rotate::<30, 2>(a), rotate::<19, 13>(a), rotate::<10, 22>(a));
+                        let first = add(mixed, add(sum, majority(a, b, c)));
+                        (a, b, c, d, e, f, g, h) = (first, a, b, c, add(d, mixed), e, f, g);
+                    )*};
                 }
-                for t in (0..64).step_by(8) {
-                    round!(t, a b c d e f g h);
-                    round!(t + 1, h a b c d e f g);
-                    round!(t + 2, g h a b c d e f);
-                    round!(t + 3, f g h a b c d e);
-                    round!(t + 4, e f g h a b c d);
-                    round!(t + 5, d e f g h a b c);
-                    round!(t + 6, c d e f g h a b);
-                    round!(t + 7, b c d e f g h a);
-                }
+                rounds!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+                rounds!(32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59);
+                rounds!(60 61 62 63);
                 for (word, new) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
                     *word = add(*word, new);
                 }
@@ -220,7 +204,7 @@ pub(super) mod avx2 {
         transposed(*blocks, half)
     }
 
-    kernels!("avx2");
+    kernels!($ "avx2");
 }
 
 /// Eight lanes with the rotations and three-way logic of AVX-512.
@@ -253,7 +237,7 @@ pub(super) mod avx512vl {
         transposed(*blocks, half)
     }
 
-    kernels!("avx2,avx512f,avx512vl");
+    kernels!($ "avx2,avx512f,avx512vl");
 }
 
 /// Sixteen lanes.
@@ -300,5 +284,5 @@ pub(super) mod avx512 {
         columns
     }
 
-    kernels!("avx2,avx512f,avx512vl");
+    kernels!($ "avx2,avx512f,avx512vl");
 }
