@@ -22,10 +22,6 @@ use crate::limits::Bucket;
 /// Dials under way at a time, all torrents together: more of them fill the tables of home routers.
 const HALF_OPEN: usize = 100;
 
-/// Torrents taken up at a time: as many as keep the disk busy. Each needs memory that is not needed any more once its files have
-/// been looked at.
-const STARTING: usize = 32;
-
 /// Banned addresses remembered, about 1 MiB. Whoever has more addresses than that is not stopped by a list.
 const MAX_BANS: usize = 10_000;
 
@@ -51,8 +47,6 @@ pub(crate) struct Context {
     pub(crate) connections: Arc<Semaphore>,
     /// A permit for each dial until it has shaken hands or failed.
     pub(crate) half_open: Semaphore,
-    /// A permit for each torrent until its files have been looked at.
-    pub(crate) starting: Arc<Semaphore>,
     pub(crate) buffers: Buffers,
     pub(crate) backlog: Arc<Backlog>,
     bans: watch::Sender<HashSet<IpAddr>>,
@@ -75,7 +69,6 @@ impl Context {
             upload: Bucket::new(start, config.upload_limit),
             connections: Arc::new(Semaphore::new(config.max_peers.min(descriptors()))),
             half_open: Semaphore::new(HALF_OPEN),
-            starting: Arc::new(Semaphore::new(STARTING)),
             buffers: Buffers::default(),
             backlog: Arc::default(),
             bans: watch::Sender::default(),

@@ -114,12 +114,10 @@ impl Engine {
         self.context.port
     }
 
-    /// Takes up a torrent. What goes wrong after that is shown as its [`Phase::Failed`]. If many were taken up just now, this waits
-    /// until the files of some have been looked at.
+    /// Takes up a torrent. What goes wrong after that is shown as its [`Phase::Failed`].
     pub async fn add(&self, add: Add) -> Result<Torrent, AddError> {
-        let starting = self.context.starting.clone().acquire_owned().await.map_err(|_| AddError::Stopped)?;
         let (answer, answered) = oneshot::channel();
-        let command = session::Command::Add(Box::new(add), starting, answer);
+        let command = session::Command::Add(Box::new(add), answer);
         self.commands.send(command).await.map_err(|_| AddError::Stopped)?;
         answered.await.map_err(|_| AddError::Stopped)?
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use metainfo::{InfoHash, InfoHashes};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::sleep_until;
 
@@ -32,7 +32,7 @@ mod tests;
 
 /// What is asked of the session. When the engine is gone, the session stops.
 pub(crate) enum Command {
-    Add(Box<Add>, OwnedSemaphorePermit, oneshot::Sender<Result<Torrent, AddError>>),
+    Add(Box<Add>, oneshot::Sender<Result<Torrent, AddError>>),
     Tell(InfoHash, Box<handle::Command>),
     Stop(InfoHash),
 }
@@ -106,9 +106,9 @@ impl Session {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Add(add, starting, answer) => {
+            Command::Add(add, answer) => {
                 // Who asked may have gone; the torrent is there all the same.
-                let _gone = answer.send(self.add(*add, starting));
+                let _gone = answer.send(self.add(*add));
             }
             Command::Tell(hash, command) => {
                 if let Some((_, Some(commands))) = self.wake(hash)
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    fn add(&mut self, add: Add, starting: OwnedSemaphorePermit) -> Result<Torrent, AddError> {
+    fn add(&mut self, add: Add) -> Result<Torrent, AddError> {
         let (hashes, name) = names(&add.what);
         let wire_hash = hashes.v1.ok_or(AddError::V2Only)?;
         if self.torrents.contains_key(&wire_hash) {
@@ -142,7 +142,7 @@ impl Session {
         // Later torrents get what their number leaves each of them, so the sum stays near the whole.
         let memory = self.context.config.memory / (self.torrents.len() as u64 + 1);
         let record = Record::new(add, hashes, peer_id, memory, seed, info);
-        let seat = self.start(wire_hash, Box::new(record), status.clone(), Some(starting));
+        let seat = self.start(wire_hash, Box::new(record), status.clone());
         self.torrents.insert(wire_hash, Member { seat, status });
         Ok(torrent)
     }
@@ -153,7 +153,6 @@ impl Session {
         wire_hash: InfoHash,
         record: Box<Record>,
         status: Arc<watch::Sender<Arc<Status>>>,
-        starting: Option<OwnedSemaphorePermit>,
     ) -> Seat {
         let (inbox_sender, inbox) = mpsc::channel(TORRENT_INBOX);
         let (commands_sender, commands) = mpsc::channel(TORRENT_COMMANDS);
@@ -167,7 +166,7 @@ impl Session {
             download: Bucket::new(now, record.download_limit),
             upload: Bucket::new(now, record.upload_limit),
         });
-        self.spawn(Start { home, record, inbox, commands, status, starting });
+        self.spawn(Start { home, record, inbox, commands, status });
         Seat::Busy(inbox_sender, Some(commands_sender))
     }
 
@@ -190,7 +189,7 @@ impl Session {
             if let Some(due) = record.deadline() {
                 self.due.remove(&(due, hash));
             }
-            let seat = self.start(hash, record, status.clone(), None);
+            let seat = self.start(hash, record, status.clone());
             self.torrents.insert(hash, Member { seat, status });
         }
         match &mut self.torrents.get_mut(&hash)?.seat {

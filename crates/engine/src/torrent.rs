@@ -13,7 +13,7 @@ use bytes::Bytes;
 use metainfo::{Bitfield, Info, Magnet, PeerAddr};
 use storage::TorrentFiles;
 use swarm::{Endpoint, Event, MetadataFetch, Priority, Setup, Source, Swarm};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use crate::brain::Brain;
@@ -36,8 +36,6 @@ pub(crate) struct Start {
     pub(crate) inbox: mpsc::Receiver<Input>,
     pub(crate) commands: mpsc::Receiver<Box<Command>>,
     pub(crate) status: Arc<watch::Sender<Arc<Status>>>,
-    /// Held until its files have been looked at.
-    pub(crate) starting: Option<OwnedSemaphorePermit>,
 }
 
 impl Start {
@@ -58,7 +56,6 @@ struct Torrent {
     /// Commands that came before there was a swarm to obey them.
     early: Vec<Box<Command>>,
     halt: Option<Arc<Halt>>,
-    starting: Option<OwnedSemaphorePermit>,
 }
 
 /// Why the loop ended.
@@ -89,7 +86,7 @@ pub(crate) async fn run(start: Start) -> Option<Start> {
 }
 
 impl Torrent {
-    fn new(Start { home, record, inbox, commands, status, starting }: Start) -> Self {
+    fn new(Start { home, record, inbox, commands, status }: Start) -> Self {
         Self {
             outside: Outside::new(home),
             inbox,
@@ -99,13 +96,12 @@ impl Torrent {
             announced: false,
             early: Vec::new(),
             halt: None,
-            starting,
         }
     }
 
     fn rest(self) -> Start {
         let Self { outside, record, inbox, commands, publisher, .. } = self;
-        Start { home: outside.home, record, inbox, commands, status: publisher.into_sender(), starting: None }
+        Start { home: outside.home, record, inbox, commands, status: publisher.into_sender() }
     }
 
     async fn live(&mut self) -> Result<Step, Halt> {
@@ -156,7 +152,6 @@ impl Torrent {
         self.record.wishes = self.choose(&info)?;
         let place = start::open_place(&context, &self.record.add, info.clone(), resume).await?;
         let Some(have) = self.look(place).await? else { return Ok(None) };
-        self.starting = None;
         let complete = have.is_full();
         let mut brain = self.begin(&info, have);
         for event in replay {
@@ -183,8 +178,6 @@ impl Torrent {
         if let Some(Ok(info)) = kept.map(|raw| Info::parse(&raw)) {
             return Ok(Some((Arc::new(info), Vec::new())));
         }
-        // Peers may take their time.
-        self.starting = None;
         let (our_id, seed) = (self.outside.home.peer_id, self.record.rng.u64(..));
         let fetch = MetadataFetch::new(self.now(), self.record.hashes, self.swarm_config(), our_id, seed);
         let mut brain = Brain::Fetch(Box::new(fetch));

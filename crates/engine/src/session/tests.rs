@@ -29,8 +29,7 @@ async fn seeding(dir: &Path, trackers: Vec<Vec<String>>) -> (Session, Torrent) {
     let context = Arc::new(Context::new(Config::new(dir.join("state")), 1).await.unwrap());
     let mut session = Session::new(context, mpsc::channel(1).0.downgrade());
     let add = Add { seed_only: true, trackers, ..Add::new(metainfo, dir.to_owned()) };
-    let starting = session.context.starting.clone().try_acquire_owned().unwrap();
-    let torrent = session.add(add, starting).unwrap();
+    let torrent = session.add(add).unwrap();
     (session, torrent)
 }
 
