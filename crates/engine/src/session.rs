@@ -3,7 +3,6 @@
 //! One task for each engine; it owns the torrents' tasks, and the records of torrents that need none (decision 0009). What
 //! happens inside a torrent is not its business.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -55,10 +54,17 @@ struct Member {
 }
 
 enum Seat {
-    /// It has a task. Without a way to command it, it was told to stop.
-    Busy(mpsc::Sender<Input>, Option<mpsc::Sender<Box<handle::Command>>>),
+    /// It has a task.
+    Busy(Ways),
     /// Nothing happens.
     Idle(Box<Record>),
+}
+
+/// The ways to a torrent's task.
+struct Ways {
+    inbox: mpsc::Sender<Input>,
+    /// `None`: it was told to stop.
+    commands: Option<mpsc::Sender<Box<handle::Command>>>,
 }
 
 /// Runs until the engine is stopped or dropped, then stops all torrents and waits for them.
@@ -111,7 +117,7 @@ impl Session {
                 let _gone = answer.send(self.add(*add));
             }
             Command::Tell(hash, command) => {
-                if let Some((_, Some(commands))) = self.wake(hash)
+                if let Some(Ways { commands: Some(commands), .. }) = self.wake(hash)
                     && let Err(error) = commands.try_send(command)
                 {
                     tracing::warn!(%hash, %error, "a command that the torrent does not take");
@@ -167,7 +173,7 @@ impl Session {
             upload: Bucket::new(now, record.upload_limit),
         });
         self.spawn(Start { home, record, inbox, commands, status });
-        Seat::Busy(inbox_sender, Some(commands_sender))
+        Seat::Busy(Ways { inbox: inbox_sender, commands: Some(commands_sender) })
     }
 
     fn spawn(&mut self, start: Start) {
@@ -177,15 +183,10 @@ impl Session {
     }
 
     /// The ways to a torrent's task, which it gets if it has none.
-    fn wake(
-        &mut self,
-        hash: InfoHash,
-    ) -> Option<(&mpsc::Sender<Input>, &mut Option<mpsc::Sender<Box<handle::Command>>>)> {
-        if let Entry::Occupied(member) = self.torrents.entry(hash)
-            && matches!(member.get().seat, Seat::Idle(_))
+    fn wake(&mut self, hash: InfoHash) -> Option<&mut Ways> {
+        if matches!(self.torrents.get(&hash)?.seat, Seat::Idle(_))
+            && let Some(Member { seat: Seat::Idle(record), status }) = self.torrents.remove(&hash)
         {
-            let Member { seat, status } = member.remove();
-            let Seat::Idle(record) = seat else { return None };
             if let Some(due) = record.deadline() {
                 self.due.remove(&(due, hash));
             }
@@ -193,7 +194,7 @@ impl Session {
             self.torrents.insert(hash, Member { seat, status });
         }
         match &mut self.torrents.get_mut(&hash)?.seat {
-            Seat::Busy(inbox, commands) => Some((inbox, commands)),
+            Seat::Busy(ways) => Some(ways),
             Seat::Idle(_) => None,
         }
     }
@@ -212,19 +213,19 @@ impl Session {
     /// Hands a connection to the torrent it named; an unknown one or a busy torrent closes it (P-09).
     fn route(&mut self, incoming: Incoming) {
         let hash = incoming.handshake.info_hash;
-        let Some((inbox, _)) = self.wake(hash) else {
+        let Some(ways) = self.wake(hash) else {
             tracing::debug!(from = %incoming.from, %hash, "unknown torrent");
             return;
         };
-        if let Err(error) = inbox.try_send(Input::Incoming(Box::new(incoming))) {
+        if let Err(error) = ways.inbox.try_send(Input::Incoming(Box::new(incoming))) {
             tracing::debug!(%error, "a connection nobody could take");
         }
     }
 
     /// Tells a torrent to stop.
     fn dismiss(&mut self, hash: InfoHash) {
-        if let Some((_, commands)) = self.wake(hash) {
-            *commands = None;
+        if let Some(ways) = self.wake(hash) {
+            ways.commands = None;
         }
     }
 

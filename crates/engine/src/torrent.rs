@@ -54,7 +54,7 @@ struct Torrent {
     /// The announcer has said its last word.
     announced: bool,
     /// Commands that came before there was a swarm to obey them.
-    early: Vec<Box<Command>>,
+    early: Vec<Command>,
     halt: Option<Arc<Halt>>,
 }
 
@@ -162,7 +162,7 @@ impl Torrent {
         }
         self.name_peers(&mut brain, Vec::new());
         for command in std::mem::take(&mut self.early) {
-            self.obey(*command, &mut brain);
+            self.obey(command, &mut brain);
         }
         self.note_partial_seed(&brain);
         self.show(&brain);
@@ -379,8 +379,8 @@ fn found(now: Duration, brain: &mut Brain, at: Vec<std::net::SocketAddr>, by: So
 }
 
 /// Waits until nobody can command any more; commands are kept for later.
-async fn stopped(commands: &mut mpsc::Receiver<Box<Command>>, early: &mut Vec<Box<Command>>) {
+async fn stopped(commands: &mut mpsc::Receiver<Box<Command>>, early: &mut Vec<Command>) {
     while let Some(command) = commands.recv().await {
-        early.push(command);
+        early.push(*command);
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use engine::{Add, AddError, Engine, Mode, Phase, Sizing, Status, Torrent};
 use metainfo::{Magnet, Metainfo};
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::get::{reached, sources, uploads};
@@ -26,6 +27,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long after the last change it is still told: no display holds a line back for longer.
 const SETTLED: Duration = Duration::from_secs(6);
+
+/// Torrents that are opened and checked at a time: enough for any disk, and few beside those that are seeding, so that memory is
+/// not made for all of them at once.
+const STARTING: usize = 64;
 
 /// Something to seed.
 pub(super) struct Item {
@@ -51,10 +56,10 @@ struct Terms {
 pub(crate) async fn run(context: &Context, args: &Seed) -> Result<Exit, Failure> {
     let config = engine_config(&args.net, &context.state, None, args.limit_upload)?;
     let sources = sources(&args.source, args.input.as_deref())?;
-    let open = |text: &String| open_source(context, Path::new(text), args.dir.as_deref(), FormatArg::V1);
+    let open = |text: String| open_source(context, Path::new(&text), args.dir.as_deref(), FormatArg::V1);
     let sizing = sizing(args);
     let sized = |item| Item { sizing, ..item };
-    let items: Vec<Item> = sources.iter().map(|text| open(text).map(sized)).collect::<Result<_, _>>()?;
+    let items: Vec<Item> = sources.into_iter().map(|text| open(text).map(sized)).collect::<Result<_, _>>()?;
     let terms = Terms { ratio: args.ratio, time: args.time, magnet: args.magnet };
     serve(context, config, items, terms).await
 }
@@ -183,13 +188,18 @@ async fn serve(
     let output = &context.output;
     let stop = Stop::listen(output)?;
     let engine = start_engine(config).await?;
+    let (starting, mut stopped) = (Arc::new(Semaphore::new(STARTING)), stop.clone());
     let mut seeds = JoinSet::new();
     let mut exit = Exit::Done;
     for item in items {
+        let turn = tokio::select! {
+            turn = starting.clone().acquire_owned() => turn.ok(),
+            _ = stopped.asked() => break,
+        };
         match add(&engine, &item, Vec::new()).await {
             Ok(torrent) => {
                 let port = engine.port();
-                seeds.spawn(seed(output.clone(), item, torrent, stop.clone(), terms, port));
+                seeds.spawn(seed(output.clone(), Box::new(item), torrent, stop.clone(), terms, port, turn));
             }
             Err(failure) => {
                 output.failure(&failure);
@@ -197,7 +207,15 @@ async fn serve(
             }
         }
     }
-    while let Some(ended) = seeds.join_next().await {
+    loop {
+        let ended = tokio::select! {
+            ended = seeds.join_next() => ended,
+            asked = stopped.asked() => {
+                exit = if exit == Exit::Done { asked } else { exit };
+                break;
+            }
+        };
+        let Some(ended) = ended else { break };
         let ended =
             ended.unwrap_or_else(|crash| Err(Failure::new(Exit::Other, "seeding crashed").because(&crash)));
         let this = ended.unwrap_or_else(|failure| {
@@ -206,50 +224,68 @@ async fn serve(
         });
         exit = if exit == Exit::Done { this } else { exit };
     }
+    drop(seeds);
     engine.stop().await;
     Ok(exit)
 }
 
-async fn seed(
+/// Lives a torrent's life, until its terms end it or nobody waits for it any more. There may be ten thousand of them that only
+/// wait, so what is rare is boxed.
+#[expect(clippy::manual_async_fn, reason = "the arguments of an async fn are kept twice")]
+fn seed(
     output: Output,
-    item: Item,
+    item: Box<Item>,
     mut torrent: Torrent,
     mut stop: Stop,
     terms: Terms,
     port: u16,
-) -> Result<Exit, Failure> {
-    if let Some(exit) = until_seeding(&output, &mut torrent, &mut stop).await? {
-        return Ok(exit);
+    turn: Option<OwnedSemaphorePermit>,
+) -> impl Future<Output = Result<Exit, Failure>> + Send {
+    async move {
+        if let Some(exit) = Box::pin(until_seeding(&output, &mut torrent, &mut stop)).await? {
+            return Ok(exit);
+        }
+        drop(turn);
+        announce(&output, &item, terms, port);
+        let mut meter = output.meter(item.metainfo.info.name());
+        let size = item.metainfo.info.layout().content_length();
+        drop(item);
+        let (begun, mut reported) = (Instant::now(), Instant::now());
+        let (mut mode, mut changed) = (None, None::<Instant>);
+        loop {
+            let status = torrent.status();
+            if let Phase::Failed(halt) = &status.phase {
+                return Err(halt_failure(&format!("cannot seed {} any longer", status.name), halt));
+            }
+            show(&output, &mut meter, &status, &mut reported);
+            show_mode(&output, &status, &mut mode);
+            let over = terms.ratio.is_some_and(|ratio| reached(status.uploaded, size, ratio))
+                || terms.time.is_some_and(|time| begun.elapsed() >= time);
+            drop(status);
+            if over {
+                Box::pin(torrent.stop()).await;
+                return Ok(Exit::Done);
+            }
+            let end = terms.time.map(|time| time.saturating_sub(begun.elapsed()));
+            let look = changed.filter(|at| at.elapsed() < SETTLED).map(|_| LOOK);
+            tokio::select! {
+                goes_on = torrent.changed() => {
+                    if !goes_on {
+                        return Ok(Exit::Done);
+                    }
+                    changed = Some(Instant::now());
+                }
+                () = sleep([end, look].into_iter().flatten().min()) => {}
+            }
+        }
     }
-    announce(&output, &item, terms, port);
-    let mut meter = output.meter(item.metainfo.info.name());
-    let size = item.metainfo.info.layout().content_length();
-    let (begun, mut reported) = (Instant::now(), Instant::now());
-    let (mut mode, mut changed) = (None, None::<Instant>);
-    loop {
-        let status = torrent.status();
-        if let Phase::Failed(halt) = &status.phase {
-            return Err(halt_failure(&format!("cannot seed {} any longer", status.name), halt));
-        }
-        show(&output, &mut meter, &status, &mut reported);
-        show_mode(&output, &status, &mut mode);
-        let over = terms.ratio.is_some_and(|ratio| reached(status.uploaded, size, ratio))
-            || terms.time.is_some_and(|time| begun.elapsed() >= time);
-        if over {
-            torrent.stop().await;
-            return Ok(Exit::Done);
-        }
-        let end = terms.time.map(|time| time.saturating_sub(begun.elapsed()));
-        let look = changed.filter(|at| at.elapsed() < SETTLED).map(|_| LOOK);
-        let wake = [end, look].into_iter().flatten().min();
-        tokio::select! {
-            exit = stop.asked() => return Ok(exit),
-            goes_on = torrent.changed() => match goes_on {
-                true => changed = Some(Instant::now()),
-                false => return Ok(Exit::Done),
-            },
-            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {}
-        }
+}
+
+/// Sleeps for so long; `None`: for ever.
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => Box::pin(tokio::time::sleep(time)).await,
+        None => std::future::pending().await,
     }
 }
 
