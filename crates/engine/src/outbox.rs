@@ -64,6 +64,12 @@ impl Outbox {
         }
     }
 
+    /// Drops a block, if nothing of it has left; `None`: every such block.
+    pub(crate) fn unserve(&mut self, block: Option<BlockRef>) {
+        self.blocks.retain(|queued| block.is_some_and(|block| queued.of != block));
+        self.block_bytes = self.blocks.iter().map(|queued| queued.data.len()).sum();
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.control.is_empty() && self.front.is_empty() && self.blocks.is_empty()
     }
@@ -163,6 +169,19 @@ mod tests {
         for step in [1, 7, 1000, 20_000] {
             assert_eq!(drain(&mut two_blocks(), step), whole, "{step}");
         }
+    }
+
+    #[test]
+    fn a_block_that_is_taken_back_does_not_leave_unless_it_has_begun_to() {
+        let mut outbox = two_blocks();
+        let (first, second) = (outbox.blocks[0].of, outbox.blocks[1].of);
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        outbox.fill(&mut slices, 100);
+        outbox.advance(100, |_| {});
+        outbox.unserve(Some(first));
+        outbox.unserve(Some(second));
+        let (bytes, served) = drain(&mut outbox, usize::MAX);
+        assert_eq!((bytes.len(), served.len()), (HEADER + BLOCK as usize - 100, 0));
     }
 
     #[test]

@@ -214,8 +214,15 @@ impl Peer {
             match order {
                 Order::Say(message) => self.outbox.say(&message),
                 Order::Serve(block) => self.queue.push_back(block),
-                Order::Unserve(None) => self.queue.clear(),
-                Order::Unserve(Some(block)) => self.queue.retain(|&queued| queued != block),
+                Order::Unserve(None) => {
+                    self.queue.clear();
+                    self.outbox.unserve(None);
+                    self.reading = None;
+                }
+                Order::Unserve(Some(block)) => {
+                    self.queue.retain(|&queued| queued != block);
+                    self.outbox.unserve(Some(block));
+                }
             }
         }
     }
