@@ -1,5 +1,5 @@
 //! Kernels for processors with SHA instructions: `N` messages whose instructions are interleaved, since each waits for the one before
-//! it in its own message.
+//! it in its own message. `benches/hash.rs` measures each number of them.
 
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_loadu_si128, _mm_set_epi8, _mm_set_epi32,
