@@ -292,10 +292,14 @@ impl Peer {
         let read = received(self.reader.try_read_buf(&mut (&mut buffer).limit(most.min(READ))))?;
         self.may_receive.spend(read);
         // A few bytes must not keep a large buffer from being used again.
-        let input = if read >= FEW { buffer.split().freeze() } else { Bytes::copy_from_slice(&buffer) };
+        let input = match read {
+            0 => None,
+            FEW.. => Some(buffer.split().freeze()),
+            _ => Some(Bytes::copy_from_slice(&buffer)),
+        };
         buffer.clear();
         buffers.give(buffer);
-        Ok((read > 0).then_some(input))
+        Ok(input)
     }
 
     /// A message longer than the usual buffer, which only a bitfield has reason to be: the decoder bounds it (P-01).
