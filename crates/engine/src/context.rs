@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use metainfo::PeerId;
 use rustix::process::{Resource, getrlimit};
-use storage::Disk;
+use storage::{Disk, MAX_READ};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -32,6 +32,13 @@ const MIN_DISK_THREADS: usize = 2;
 /// Half of what most systems grant.
 const HEADROOM: usize = 576;
 
+/// Bytes that all peers together may read from disk at once to be sent; each has as many more on the way to its socket.
+const SERVED: u32 = 64 << 20;
+
+/// The least that a peer may read at once, though that be too much for all together: less, and each byte costs twice as much.
+/// With 500 peers it adds up to [`SERVED`].
+const LEAST_SERVED: u32 = 128 << 10;
+
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -49,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) half_open: Semaphore,
     pub(crate) buffers: Buffers,
     pub(crate) backlog: Arc<Backlog>,
+    /// Held by each peer task that has blocks to send.
+    pub(crate) serving: Arc<()>,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -71,9 +80,16 @@ impl Context {
             half_open: Semaphore::new(HALF_OPEN),
             buffers: Buffers::default(),
             backlog: Arc::default(),
+            serving: Arc::default(),
             bans: watch::Sender::default(),
             config,
         })
+    }
+
+    /// The bytes that a peer may read from disk at once: the fewer, the more peers are being served.
+    pub(crate) fn served_at_once(&self) -> u32 {
+        let peers = u32::try_from(Arc::strong_count(&self.serving)).unwrap_or(u32::MAX);
+        (SERVED / peers).clamp(LEAST_SERVED, MAX_READ)
     }
 
     /// Bans an address for all torrents.
@@ -103,6 +119,21 @@ pub(crate) fn new_peer_id() -> Result<PeerId, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // P-06
+    #[tokio::test]
+    async fn the_more_peers_are_served_the_less_each_may_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = Context::new(Config::new(dir.path().to_owned()), 1).await.unwrap();
+        let mut served = vec![context.serving.clone()];
+        assert_eq!(context.served_at_once(), MAX_READ);
+        served.resize(255, context.serving.clone());
+        assert_eq!(context.served_at_once(), 256 << 10);
+        served.resize(5000, context.serving.clone());
+        assert_eq!(context.served_at_once(), LEAST_SERVED);
+        drop(served);
+        assert_eq!(context.served_at_once(), MAX_READ);
+    }
 
     // P-10
     #[tokio::test]

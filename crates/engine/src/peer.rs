@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use metainfo::{BlockRef, PieceIndex};
-use storage::{MAX_READ, StorageError};
+use storage::StorageError;
 use swarm::{Event, PeerKey};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -80,6 +80,8 @@ pub(crate) struct Peer {
     queue: VecDeque<BlockRef>,
     /// Blocks on their way from the disk.
     reading: Option<oneshot::Receiver<Reading>>,
+    /// Held while there are blocks to send.
+    serving: Option<Arc<()>>,
     may_receive: Allowance,
     may_send: Allowance,
     /// When the peer last took bytes, or had none to take.
@@ -110,6 +112,7 @@ impl Peer {
             outbox: Outbox::default(),
             queue: VecDeque::new(),
             reading: None,
+            serving: None,
             may_receive: Allowance::default(),
             may_send: Allowance::default(),
             taken: Instant::now(),
@@ -229,18 +232,24 @@ impl Peer {
 
     /// Starts reading the next blocks from disk when little is left to send: what was asked for together leaves together.
     fn read_ahead(&mut self) {
-        if self.reading.is_some() || self.queue.is_empty() || self.outbox.block_bytes() >= MAX_READ as usize {
+        let Self { outbox, home, .. } = self;
+        if self.queue.is_empty() && self.reading.is_none() && outbox.block_bytes() == 0 {
+            self.serving = None;
             return;
         }
-        let Some(files) = self.home.files.get() else { return };
-        let mut room = MAX_READ;
+        self.serving.get_or_insert_with(|| home.context.serving.clone());
+        let mut room = home.context.served_at_once();
+        if self.reading.is_some() || self.queue.is_empty() || outbox.block_bytes() >= room as usize {
+            return;
+        }
+        let Some(files) = home.files.get() else { return };
         let fits = |block: &&BlockRef| {
             let left = room.checked_sub(block.length());
             left.inspect(|&left| room = left).is_some()
         };
         let count = self.queue.iter().take_while(fits).count().max(1);
         let (done, reading) = oneshot::channel();
-        self.home.context.disk.read(files, self.queue.drain(..count).collect(), move |blocks, result| {
+        home.context.disk.read(files, self.queue.drain(..count).collect(), move |blocks, result| {
             // A peer that is gone by then needs no data.
             let _gone = done.send((blocks, result));
         });
