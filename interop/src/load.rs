@@ -2,11 +2,11 @@
 //!
 //! Plain BEP 3, in one thread, with little work for a block: what it costs should not hide what the seeder costs.
 
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,7 +14,7 @@ use metainfo::{BLOCK, Metainfo, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 use wire::{Encoder, Handshake, Message, Request, Reserved};
 
 /// Requests that a peer has outstanding: what clients take if nothing is said, 4 MiB.
@@ -30,15 +30,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Load {
     runtime: Runtime,
     peers: Vec<Peer>,
-    goal: Arc<Goal>,
+    goal: Rc<Goal>,
 }
 
 /// What all have got together.
 struct Goal {
     bytes: u64,
-    got: AtomicU64,
+    got: Cell<u64>,
     /// Peers that got a block.
-    served: AtomicUsize,
+    served: Cell<usize>,
+    /// What is discarded goes through one buffer, which stays in the core's cache.
+    buffer: RefCell<Vec<u8>>,
 }
 
 struct Peer {
@@ -46,6 +48,10 @@ struct Peer {
     blocks: Blocks,
     outstanding: u32,
     served: bool,
+    /// The length and the id of a message, as far as they are there.
+    head: Vec<u8>,
+    /// Bytes of a message that are still to come, and to be passed over.
+    skip: usize,
 }
 
 /// The blocks of a torrent, round and round; a shorter one at its end is left out.
@@ -78,10 +84,18 @@ impl Load {
             // Each begins elsewhere, at the beginning of a piece.
             let in_piece = layout.piece_length() / BLOCK;
             let next = count / in_piece / peers * number * in_piece % count;
-            Ok(Peer { stream, blocks: Blocks { count, in_piece, next }, outstanding: 0, served: false })
+            Ok(Peer {
+                stream,
+                blocks: Blocks { count, in_piece, next },
+                outstanding: 0,
+                served: false,
+                head: Vec::new(),
+                skip: 0,
+            })
         };
         let peers = (0..peers).map(|number| runtime.block_on(connect(number))).collect::<Result<_, _>>()?;
-        let goal = Arc::new(Goal { bytes, got: AtomicU64::new(0), served: AtomicUsize::new(0) });
+        let (got, served, buffer) = (Cell::new(0), Cell::new(0), RefCell::new(vec![0; READ]));
+        let goal = Rc::new(Goal { bytes, got, served, buffer });
         Ok(Self { runtime, peers, goal })
     }
 
@@ -91,66 +105,86 @@ impl Load {
         let all = async {
             let mut tasks = JoinSet::new();
             for peer in peers {
-                tasks.spawn(peer.fetch(Arc::clone(&goal)));
+                tasks.spawn_local(peer.fetch(Rc::clone(&goal)));
             }
             // The first to see the goal reached ends it for all.
             tasks.join_next().await
         };
+        let local = LocalSet::new();
+        let all = local.run_until(all);
         let first = runtime.block_on(async { tokio::time::timeout(PATIENCE, all).await })?;
         first.ok_or("nobody asked")?.map_err(|error| error.to_string())??;
-        Ok(goal.served.load(Ordering::Relaxed))
+        Ok(goal.served.get())
     }
 }
 
 impl Peer {
-    async fn fetch(mut self, goal: Arc<Goal>) -> std::io::Result<()> {
-        let mut buffer = vec![0; READ];
-        // Bytes of a header that is not all there, and of a message to be passed over.
-        let (mut held, mut skip) = (0, 0);
+    async fn fetch(mut self, goal: Rc<Goal>) -> std::io::Result<()> {
         self.say(&[Message::Interested]).await?;
-        while goal.got.load(Ordering::Relaxed) < goal.bytes {
-            let read = self.stream.read(&mut buffer[held..]).await?;
-            if read == 0 {
-                return Err(std::io::Error::other("the seeder hung up"));
+        while goal.got.get() < goal.bytes {
+            self.stream.readable().await?;
+            if self.read(&goal)? {
+                self.ask().await?;
             }
-            let end = held + read;
-            let mut at = skip.min(end);
-            skip -= at;
-            while let Some(&[a, b, c, d]) = buffer[at..end].first_chunk() {
-                let length = u32::from_be_bytes([a, b, c, d]);
-                let Some(&id) = buffer[..end].get(at + 4) else { break };
-                let whole = 4 + length as usize;
-                if length > 0 {
-                    self.heard(id, length, &goal).await?;
-                }
-                skip = whole.saturating_sub(end - at);
-                at = end.min(at + whole);
-            }
-            buffer.copy_within(at..end, 0);
-            held = end - at;
         }
         Ok(())
     }
 
+    /// Reads what is there; says whether there is room for requests.
+    fn read(&mut self, goal: &Goal) -> std::io::Result<bool> {
+        let mut buffer = goal.buffer.borrow_mut();
+        match self.stream.try_read(&mut buffer) {
+            Ok(0) => Err(std::io::Error::other("the seeder hung up")),
+            Ok(read) => Ok(self.heard(&buffer[..read], goal)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Passes over what was read; says whether there is room for requests.
+    fn heard(&mut self, mut bytes: &[u8], goal: &Goal) -> bool {
+        let mut room = false;
+        while let Some((&first, rest)) = bytes.split_first() {
+            if self.skip > 0 {
+                let now = bytes.len().min(self.skip);
+                self.skip -= now;
+                bytes = &bytes[now..];
+                continue;
+            }
+            bytes = rest;
+            self.head.push(first);
+            let Some((&length, id)) = self.head.split_first_chunk() else { continue };
+            let length = u32::from_be_bytes(length) as usize;
+            match id {
+                _ if length == 0 => self.head.clear(),
+                &[id] => {
+                    self.skip = length - 1;
+                    self.head.clear();
+                    room |= self.message(id, length as u64, goal);
+                }
+                _ => {}
+            }
+        }
+        room
+    }
+
     /// A message begins. What it says beyond its id is of no interest.
-    async fn heard(&mut self, id: u8, length: u32, goal: &Goal) -> std::io::Result<()> {
+    fn message(&mut self, id: u8, length: u64, goal: &Goal) -> bool {
         match id {
             // With a choke all requests are forgotten.
             0 => self.outstanding = 0,
-            1 => self.ask().await?,
+            1 => return true,
             7 => {
-                goal.got.fetch_add(u64::from(length) - 9, Ordering::Relaxed);
+                goal.got.set(goal.got.get() + length - 9);
                 if !std::mem::replace(&mut self.served, true) {
-                    goal.served.fetch_add(1, Ordering::Relaxed);
+                    goal.served.set(goal.served.get() + 1);
                 }
                 self.outstanding = self.outstanding.saturating_sub(1);
-                if self.outstanding == DEPTH / 2 {
-                    self.ask().await?;
-                }
+                return self.outstanding == DEPTH / 2;
             }
             _ => {}
         }
-        Ok(())
+        false
     }
 
     /// Fills the pipeline.
