@@ -11,13 +11,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread;
 
 use metainfo::{BuildError, Builder, Format, NewFile, Outer, PieceIndex, merkle, piece_length};
 
 use crate::files::Stamp;
 use hashing::PieceHash;
 pub use walk::Skipped;
-use walk::{Found, Selection, Walk, single};
+use walk::{Found, Selection, Tree, single};
 
 /// What is made into a torrent, and how.
 #[derive(Clone, Debug)]
@@ -119,8 +120,8 @@ pub fn plan(options: &Options) -> Result<Plan, CreateError> {
     let metadata = fs::metadata(&root).map_err(CreateError::read(&root))?;
     let own_name = || root.file_name().unwrap_or(root.as_os_str()).to_str().map(ToOwned::to_owned);
     let name = options.name.clone().or_else(own_name).ok_or_else(|| CreateError::NotText(root.clone()))?;
-    let Walk { files, skipped } = if metadata.is_file() {
-        Walk { files: vec![single(&root, &metadata, name.clone())], skipped: Vec::new() }
+    let Tree { files, skipped } = if metadata.is_file() {
+        Tree { files: vec![single(&root, &metadata, name.clone())], skipped: Vec::new() }
     } else if metadata.is_dir() {
         let selection = Selection::new(&options.include, &options.exclude, options.hidden, options.symlinks)?;
         walk::walk(&root, &selection)?
@@ -196,19 +197,43 @@ impl Plan {
     }
 
     fn refuse_changed(&self) -> Result<(), CreateError> {
-        let same = |source: &&Source| {
+        let unchanged = |source: &Source| {
             let now =
                 if source.link { fs::symlink_metadata(&source.path) } else { fs::metadata(&source.path) };
-            now.is_ok_and(|now| {
+            let same = now.is_ok_and(|now| {
                 let now = Stamp::of(&now);
                 now.mtime_ns == source.stamp.mtime_ns && (source.link || now.size == source.stamp.size)
-            })
+            });
+            if same { Ok(()) } else { Err(CreateError::Changed(source.path.clone())) }
         };
-        match self.sources.iter().find(|source| !same(source)) {
-            Some(changed) => Err(CreateError::Changed(changed.path.clone())),
-            None => Ok(()),
-        }
+        side_by_side(self.sources.iter().collect(), unchanged)?;
+        Ok(())
     }
+}
+
+/// Files that are worth another thread: to look at so many takes a millisecond.
+const PER_THREAD: usize = 512;
+
+/// What `look` makes of each of them, in their order, with as many threads as there are cores; or the first of its errors.
+fn side_by_side<T: Send, R: Send>(
+    mut items: Vec<T>,
+    look: impl Fn(T) -> Result<R, CreateError> + Sync,
+) -> Result<Vec<R>, CreateError> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(PER_THREAD);
+    let all = |items: Vec<T>| items.into_iter().map(&look).collect::<Result<Vec<_>, _>>();
+    thread::scope(|scope| {
+        let mut others = Vec::new();
+        while items.len() > share {
+            let last = items.split_off((items.len() - 1) / share * share);
+            others.push(scope.spawn(|| all(last)));
+        }
+        let mut looked = all(items)?;
+        for other in others.into_iter().rev() {
+            looked.extend(other.join().expect("looking does not panic")?);
+        }
+        Ok(looked)
+    })
 }
 
 /// A file as the torrent sees it, and as the disk does.

@@ -190,3 +190,22 @@ fn hashing_can_be_cancelled() {
     let result = plan.hash(2, &AtomicU64::new(0), &AtomicBool::new(true));
     assert!(matches!(result, Err(CreateError::Cancelled)));
 }
+
+#[test]
+fn a_tree_that_several_threads_look_at_keeps_its_order() {
+    let home = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..3 * PER_THREAD + 7).map(|number| format!("{number:05}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        fs::write(home.path().join(name), vec![0; number % 3]).unwrap();
+    }
+    let plan = plan(&options(home.path().to_owned(), Format::V1)).unwrap();
+    let found: Vec<_> = plan.builder().files.iter().map(|file| (file.path.join("/"), file.length)).collect();
+    let expected: Vec<_> = names.iter().cloned().zip((0..3).cycle()).collect();
+    assert_eq!(found, expected);
+    fs::write(home.path().join(&names[2 * PER_THREAD]), "changed").unwrap();
+    let error = plan.hash(1, &AtomicU64::new(0), &AtomicBool::new(false)).unwrap_err();
+    assert!(
+        matches!(&error, CreateError::Changed(path) if path.ends_with(&names[2 * PER_THREAD])),
+        "{error}"
+    );
+}

@@ -1,17 +1,17 @@
 //! Which files go into a new torrent: walking a tree in a reproducible order.
 //!
-//! It reads folders and metadata, no contents.
+//! It reads folders, then the metadata of all files with several threads; no contents.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::{CreateError, Symlinks};
+use super::{CreateError, Symlinks, side_by_side};
 use crate::files::Stamp;
 
 /// Deeper trees are refused: no honest one is, and a loop of mounts would never end.
@@ -51,12 +51,26 @@ pub struct Skipped {
     pub why: &'static str,
 }
 
-/// What a walk finds.
+/// What is in a tree, in the order of the torrent: by path components, bytewise.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
-    /// In the order of the torrent: by path components, bytewise.
+pub(super) struct Tree {
     pub(super) files: Vec<Found>,
     pub(super) skipped: Vec<Skipped>,
+}
+
+/// A tree on the way, its files not yet looked at.
+#[derive(Debug, Default)]
+struct Walk {
+    files: Vec<Named>,
+    skipped: Vec<Skipped>,
+}
+
+/// A file whose kind its folder told.
+#[derive(Debug)]
+struct Named {
+    path: Vec<String>,
+    on_disk: PathBuf,
+    link: Option<Vec<String>>,
 }
 
 impl Selection {
@@ -79,26 +93,35 @@ impl Selection {
 }
 
 /// Walks the tree below `root`.
-pub(super) fn walk(root: &Path, selection: &Selection) -> Result<Walk, CreateError> {
+pub(super) fn walk(root: &Path, selection: &Selection) -> Result<Tree, CreateError> {
     let mut walk = Walk::default();
     let metadata = fs::metadata(root).map_err(CreateError::read(root))?;
     walk.folder(root, &mut Vec::new(), &mut vec![(metadata.dev(), metadata.ino())], selection)?;
-    Ok(walk)
+    Ok(Tree { files: side_by_side(walk.files, Named::look)?, skipped: walk.skipped })
 }
 
 /// A file given by itself; it is taken whatever it is called.
 pub(super) fn single(path: &Path, metadata: &Metadata, name: String) -> Found {
-    Found::new(vec![name], path, metadata)
+    Named { path: vec![name], on_disk: path.to_owned(), link: None }.found(metadata)
 }
 
-impl Found {
-    fn new(path: Vec<String>, on_disk: &Path, metadata: &Metadata) -> Self {
-        Self {
-            path,
-            on_disk: on_disk.to_owned(),
-            stamp: Stamp::of(metadata),
-            executable: metadata.mode() & 0o100 != 0,
-            link: None,
+impl Named {
+    fn look(self) -> Result<Found, CreateError> {
+        let looked = if self.link.is_some() { fs::symlink_metadata } else { fs::metadata }(&self.on_disk);
+        let metadata = looked.map_err(CreateError::read(&self.on_disk))?;
+        // What was a file when its folder was read may be a pipe, which would be waited for.
+        if self.link.is_none() && !metadata.is_file() {
+            return Err(CreateError::Changed(self.on_disk));
+        }
+        Ok(self.found(&metadata))
+    }
+
+    fn found(self, metadata: &Metadata) -> Found {
+        let Self { path, on_disk, link } = self;
+        let stamp = Stamp::of(metadata);
+        match link {
+            Some(_) => Found { path, on_disk, stamp: Stamp { size: 0, ..stamp }, executable: false, link },
+            None => Found { path, on_disk, stamp, executable: metadata.mode() & 0o100 != 0, link },
         }
     }
 }
@@ -119,12 +142,14 @@ impl Walk {
         let mut entries = BTreeMap::new();
         for entry in fs::read_dir(folder).map_err(CreateError::read(folder))? {
             let entry = entry.map_err(CreateError::read(folder))?;
-            entries.insert(entry.file_name(), entry.path());
+            let kind =
+                entry.file_type().map_err(|source| CreateError::Read { path: entry.path(), source })?;
+            entries.insert(entry.file_name(), (entry.path(), kind));
         }
-        for (name, full) in entries {
+        for (name, (full, kind)) in entries {
             let Some(text) = name.to_str() else { return Err(CreateError::NotText(full)) };
             path.push(text.to_owned());
-            self.entry(&full, &name, path, above, selection)?;
+            self.entry(full, kind, &name, path, above, selection)?;
             path.pop();
         }
         Ok(())
@@ -132,62 +157,61 @@ impl Walk {
 
     fn entry(
         &mut self,
-        full: &Path,
+        full: PathBuf,
+        kind: FileType,
         name: &OsStr,
         path: &mut Vec<String>,
         above: &mut Vec<(u64, u64)>,
         selection: &Selection,
     ) -> Result<(), CreateError> {
         let relative: PathBuf = path.iter().collect();
-        let itself = fs::symlink_metadata(full).map_err(CreateError::read(full))?;
-        let metadata = match (itself.is_symlink(), selection.symlinks) {
-            (false, _) => itself,
+        let kind = match (kind.is_symlink(), selection.symlinks) {
+            (false, _) => kind,
             _ if !selection.admits(&relative, name, false) && !selection.admits(&relative, name, true) => {
                 return Ok(());
             }
-            (true, Symlinks::Skip) => return self.skip(full, "a symbolic link"),
+            (true, Symlinks::Skip) => return self.skip(&full, "a symbolic link"),
             (true, Symlinks::Keep) if !selection.admits(&relative, name, false) => return Ok(()),
-            (true, Symlinks::Keep) => return self.keep_link(full, path, &itself),
-            (true, Symlinks::Follow) => match fs::metadata(full) {
-                Ok(metadata) => metadata,
+            (true, Symlinks::Keep) => return self.keep_link(full, path),
+            (true, Symlinks::Follow) => match fs::metadata(&full) {
+                Ok(metadata) => metadata.file_type(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return self.skip(full, "a symbolic link to nothing");
+                    return self.skip(&full, "a symbolic link to nothing");
                 }
-                Err(error) => return Err(CreateError::read(full)(error)),
+                Err(error) => return Err(CreateError::read(&full)(error)),
             },
         };
-        if !selection.admits(&relative, name, metadata.is_dir()) {
+        if !selection.admits(&relative, name, kind.is_dir()) {
             return Ok(());
         }
-        if metadata.is_file() {
-            self.files.push(Found::new(path.clone(), full, &metadata));
+        if kind.is_file() {
+            self.files.push(Named { path: path.clone(), on_disk: full, link: None });
             return Ok(());
         }
-        if !metadata.is_dir() {
-            return self.skip(full, "neither file nor folder");
+        if !kind.is_dir() {
+            return self.skip(&full, "neither file nor folder");
         }
+        let metadata = fs::metadata(&full).map_err(CreateError::read(&full))?;
         let identity = (metadata.dev(), metadata.ino());
         if above.contains(&identity) {
-            return self.skip(full, "a symbolic link to a folder around it");
+            return self.skip(&full, "a symbolic link to a folder around it");
         }
         above.push(identity);
-        let walked = self.folder(full, path, above, selection);
+        let walked = self.folder(&full, path, above, selection);
         above.pop();
         walked
     }
 
     /// A link is kept if it stays inside; readers refuse any other (BEP 47).
-    fn keep_link(&mut self, full: &Path, path: &[String], metadata: &Metadata) -> Result<(), CreateError> {
-        let target = fs::read_link(full).map_err(CreateError::read(full))?;
+    fn keep_link(&mut self, full: PathBuf, path: &[String]) -> Result<(), CreateError> {
+        let target = fs::read_link(&full).map_err(CreateError::read(&full))?;
         let Some(text) = target.to_str() else { return Err(CreateError::NotText(target)) };
         match resolve(path, text) {
             Some(link) => {
-                let stamp = Stamp { size: 0, ..Stamp::of(metadata) };
-                let (path, on_disk) = (path.to_vec(), full.to_owned());
-                self.files.push(Found { path, on_disk, stamp, executable: false, link: Some(link) });
+                self.files.push(Named { path: path.to_vec(), on_disk: full, link: Some(link) });
                 Ok(())
             }
-            None => self.skip(full, "a symbolic link out of the tree"),
+            None => self.skip(&full, "a symbolic link out of the tree"),
         }
     }
 
