@@ -5,6 +5,7 @@
 
 mod creators;
 mod crowds;
+mod floor;
 mod hashes;
 mod machine;
 mod report;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::Bench;
+use super::floor::Floor;
 use super::machine::warm;
 use super::report::{Column, Section, Table};
 use crate::interop::named;
@@ -56,7 +57,12 @@ struct Scenario<'a> {
 pub(super) fn pair(bench: &Bench) -> Result<Section, String> {
     let mut section = Section::default();
     let clients = clients(bench, bench.peers.aria2.then_some("aria2"));
-    run(bench, &mut section, "", &clients, &big(bench, 1024, &bench.work))?;
+    let mut floor =
+        Floor::new(bench, &harness()?).inspect_err(|why| eprintln!("floor.c, left out: {why}")).ok();
+    run_between(bench, &mut section, "", &clients, &big(bench, 1024, &bench.work), || {
+        floor.iter_mut().for_each(Floor::round);
+    })?;
+    section.tables.extend(floor.map(|floor| floor.table));
     Ok(section)
 }
 
@@ -146,6 +152,18 @@ fn run(
     clients: &[&str],
     scenario: &Scenario<'_>,
 ) -> Result<(), String> {
+    run_between(bench, section, title, clients, scenario, || {})
+}
+
+/// The same, with something else after each round.
+fn run_between(
+    bench: &Bench,
+    section: &mut Section,
+    title: &str,
+    clients: &[&str],
+    scenario: &Scenario<'_>,
+    mut between: impl FnMut(),
+) -> Result<(), String> {
     let harness = harness()?;
     let Scenario { name, words, .. } = scenario;
     let mut table = Table::new(title, scenario.columns);
@@ -156,6 +174,7 @@ fn run(
                 table.add(&who(&record), figures(&record));
             }
         }
+        between();
     }
     section.tables.push(table);
     let shown =
