@@ -15,7 +15,7 @@ use std::thread;
 
 use metainfo::{BuildError, Builder, Format, NewFile, Outer, PieceIndex, merkle, piece_length};
 
-use crate::files::Stamp;
+use crate::stamp::Stamp;
 use hashing::PieceHash;
 pub use walk::Skipped;
 use walk::{Found, Selection, Tree, single};

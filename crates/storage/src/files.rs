@@ -3,9 +3,9 @@
 //! Shared by disk threads: pieces are disjoint and every access names its position, so nothing here is locked but the notes on
 //! what was written. It verifies nothing; whoever writes has verified.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::descriptors::{Descriptors, Key};
 use crate::error::{StorageError, failed};
 use crate::folder::{Access, Folder, canonical};
+use crate::stamp::{Stamp, Survey};
 
 /// How many slices one vectored write may have: `IOV_MAX` of Linux.
 const MAX_SLICES: usize = 1024;
@@ -56,15 +57,6 @@ pub enum Allocate {
     Full,
     /// The file grows as it is written.
     None,
-}
-
-/// A file's size and time of change: if both are as they were, its bytes are taken to be too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Length in bytes.
-    pub size: u64,
-    /// Time of the last change of the bytes, in nanoseconds since 1970.
-    pub mtime_ns: i64,
 }
 
 /// The files of one torrent in one place.
@@ -149,12 +141,12 @@ impl TorrentFiles {
     /// taken at once. Links standing where folders or files belong are refused here, before the first byte arrives.
     pub fn prepare(&self, wanted: impl Fn(FileIndex) -> bool) -> Result<(), StorageError> {
         let Mode::Fetch { allocate, .. } = self.mode else { return Ok(()) };
-        let mut inspected = None;
+        let (mut inspected, mut folder_there) = (None, false);
         for (index, file) in self.wanted_files(&wanted) {
             let Some(path) = self.relative(index) else { continue };
             let parent = path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
             if inspected.as_ref() != Some(&parent) {
-                self.folder.inspect_folders(&path)?;
+                folder_there = self.folder.inspect_folders(&path)?;
                 inspected = Some(parent);
             }
             if let Some(target) = &file.symlink {
@@ -162,8 +154,8 @@ impl TorrentFiles {
                 continue;
             }
             let full = self.folder.path().join(&path);
-            let existing = fs::symlink_metadata(&full).ok();
-            if existing.as_ref().is_some_and(fs::Metadata::is_symlink) {
+            let existing = if folder_there { fs::symlink_metadata(&full).ok() } else { None };
+            if existing.as_ref().is_some_and(Metadata::is_symlink) {
                 return Err(StorageError::Symlink(full));
             }
             if (file.length == 0 && existing.is_none()) || (file.length > 0 && allocate == Allocate::Full) {
@@ -193,17 +185,23 @@ impl TorrentFiles {
 
     /// The stamp of a file as it is at this moment; `None` if there is no such file.
     pub fn stamp(&self, file: FileIndex) -> Option<Stamp> {
-        let path = self.path_of(file)?;
-        let metadata = match self.mode {
-            Mode::Seed => fs::metadata(path),
-            Mode::Fetch { .. } => fs::symlink_metadata(path),
-        };
-        metadata.ok().filter(fs::Metadata::is_file).as_ref().map(Stamp::of)
+        let metadata = self.look(&self.path_of(file)?).ok();
+        metadata.filter(Metadata::is_file).as_ref().map(Stamp::of)
     }
 
     /// The stamps of all files in the order of the torrent.
     pub fn stamps(&self) -> Vec<Option<Stamp>> {
-        self.indices().map(|index| self.stamp(index)).collect()
+        let mut survey = Survey::below(self.folder.path());
+        let mut look = |index| survey.look(&self.path_of(index)?, |path| self.look(path));
+        let metadata = self.indices().map(|index| look(index).filter(Metadata::is_file));
+        metadata.map(|metadata| metadata.as_ref().map(Stamp::of)).collect()
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Metadata> {
+        match self.mode {
+            Mode::Seed => fs::metadata(path),
+            Mode::Fetch { .. } => fs::symlink_metadata(path),
+        }
     }
 
     /// Takes a piece back that turned out to be missing or damaged.
@@ -214,32 +212,45 @@ impl TorrentFiles {
     /// Makes everything written so far durable.
     pub fn sync(&self) -> Result<(), StorageError> {
         let touched = self.take_progress().1;
-        self.sync_files(&touched)
+        self.sync_files(&touched).map(drop)
     }
 
-    /// Makes the bytes of some files durable (what is only seeded is not ours to sync); if that fails they stay noted as not durable.
-    pub(crate) fn sync_files(&self, files: &BTreeSet<FileIndex>) -> Result<(), StorageError> {
-        if self.mode == Mode::Seed {
-            return Ok(());
-        }
-        let synced = if files.len() > SYNCED_SINGLY {
-            self.sync_volumes(files)
-        } else {
-            files.iter().try_for_each(|&index| self.sync_with(index, File::sync_data))
+    /// Makes the bytes of some files durable (what is only seeded is not ours to sync), and gives their stamps; if that fails they stay
+    /// noted as not durable.
+    pub(crate) fn sync_files(
+        &self,
+        files: &BTreeSet<FileIndex>,
+    ) -> Result<BTreeMap<FileIndex, Stamp>, StorageError> {
+        let look = |&index| {
+            let path = self.path_of(index).unwrap_or_default();
+            Some((index, self.look(&path).ok().filter(Metadata::is_file)?))
         };
-        if synced.is_err() {
+        let looked: BTreeMap<FileIndex, Metadata> = files.iter().filter_map(look).collect();
+        let synced = match self.mode {
+            Mode::Seed => Ok(()),
+            Mode::Fetch { .. } if files.len() <= SYNCED_SINGLY => {
+                files.iter().try_for_each(|&index| self.sync_with(index, File::sync_data))
+            }
+            Mode::Fetch { .. } => self.sync_volumes(files, &looked),
+        };
+        if let Err(error) = synced {
             self.notes().touched.extend(files);
+            return Err(error);
         }
-        synced
+        Ok(looked.iter().map(|(&index, metadata)| (index, Stamp::of(metadata))).collect())
     }
 
     /// Makes everything durable on the volumes that some files are on.
-    fn sync_volumes(&self, files: &BTreeSet<FileIndex>) -> Result<(), StorageError> {
+    fn sync_volumes(
+        &self,
+        files: &BTreeSet<FileIndex>,
+        looked: &BTreeMap<FileIndex, Metadata>,
+    ) -> Result<(), StorageError> {
         let mut volumes = BTreeSet::new();
         for &index in files {
-            let path = self.path_of(index).unwrap_or_default();
-            let metadata = fs::symlink_metadata(&path).map_err(failed("sync", &path))?;
-            if volumes.insert(metadata.dev()) {
+            // One that is missing is opened, which says what is wrong.
+            let volume = looked.get(&index).map(MetadataExt::dev);
+            if volume.is_none_or(|volume| volumes.insert(volume)) {
                 self.sync_with(index, |file| Ok(rustix::fs::syncfs(file)?))?;
             }
         }
@@ -346,12 +357,13 @@ impl TorrentFiles {
         let path = self.relative(index).ok_or_else(unknown)?;
         match self.mode {
             Mode::Seed if write => Err(StorageError::ReadOnly(self.folder.path().join(path))),
-            Mode::Seed => self.folder.open(&path, Access::ReadThroughLinks),
-            Mode::Fetch { .. } if !write => self.folder.open(&path, Access::Read),
+            Mode::Seed => Ok(self.folder.open(&path, Access::ReadThroughLinks)?.0),
+            Mode::Fetch { .. } if !write => Ok(self.folder.open(&path, Access::Read)?.0),
             Mode::Fetch { allocate, cut_longer } => {
-                let file = self.folder.open(&path, Access::Write)?;
+                let (file, metadata) = self.folder.open(&path, Access::Write)?;
                 let length = self.layout.files().get(index.0 as usize).map_or(0, |slot| slot.length);
-                make_room(&file, &self.folder.path().join(path), length, allocate, cut_longer)?;
+                let full = self.folder.path().join(path);
+                make_room(&file, &metadata, &full, length, allocate, cut_longer)?;
                 Ok(file)
             }
         }
@@ -388,22 +400,15 @@ impl fmt::Debug for TorrentFiles {
     }
 }
 
-impl Stamp {
-    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
-        let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
-        Self { size: metadata.len(), mtime_ns }
-    }
-}
-
 /// Gives a file that is about to be written its length, and refuses one that is not ours to change.
 fn make_room(
     file: &File,
+    metadata: &Metadata,
     path: &Path,
     length: u64,
     allocate: Allocate,
     cut_longer: bool,
 ) -> Result<(), StorageError> {
-    let metadata = file.metadata().map_err(failed("open", path))?;
     if metadata.nlink() > 1 {
         return Err(StorageError::HardLink { path: path.to_owned(), others: metadata.nlink() - 1 });
     }

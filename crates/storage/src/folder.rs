@@ -3,7 +3,7 @@
 //! Owned by `TorrentFiles`. No component of a path is followed if it is a link, so a link planted before or during a
 //! download is refused wherever it stands. It knows paths only, nothing of torrents.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -37,8 +37,8 @@ impl Folder {
         &self.path
     }
 
-    /// Opens the regular file at `relative`, a '/'-joined path.
-    pub(crate) fn open(&self, relative: &str, access: Access) -> Result<File, StorageError> {
+    /// Opens the regular file at `relative`, a '/'-joined path, and looks at it.
+    pub(crate) fn open(&self, relative: &str, access: Access) -> Result<(File, Metadata), StorageError> {
         let full = self.path.join(relative);
         let (folders, name) = split(relative)?;
         // A FIFO or device in place of the file must not block us before its type is known.
@@ -65,7 +65,7 @@ impl Folder {
             Err(error) => return Err(failed("open", &full)(error)),
         };
         let metadata = file.metadata().map_err(failed("open", &full))?;
-        if metadata.is_file() { Ok(file) } else { Err(StorageError::NotAFile(full)) }
+        if metadata.is_file() { Ok((file, metadata)) } else { Err(StorageError::NotAFile(full)) }
     }
 
     /// Creates the link `relative` that says `target`; the same link may be there already.
@@ -83,12 +83,12 @@ impl Folder {
         }
     }
 
-    /// Refuses a link among the folders above `relative`; missing ones are fine.
-    pub(crate) fn inspect_folders(&self, relative: &str) -> Result<(), StorageError> {
+    /// Refuses a link among the folders above `relative`; missing ones are fine. Whether all are there.
+    pub(crate) fn inspect_folders(&self, relative: &str) -> Result<bool, StorageError> {
         let (folders, _) = split(relative)?;
         match self.descend(folders, false) {
             Err(error) if !error.is_missing() => Err(error),
-            _ => Ok(()),
+            found => Ok(found.is_ok()),
         }
     }
 

@@ -19,12 +19,14 @@ pub mod kernels;
 mod read;
 pub mod resume;
 mod scan;
+mod stamp;
 #[cfg(test)]
 mod test_torrent;
 
 pub use commit::Commit;
 pub use disk::Disk;
 pub use error::StorageError;
-pub use files::{Allocate, Mode, Stamp, TorrentFiles};
+pub use files::{Allocate, Mode, TorrentFiles};
 pub use hash::Digest;
 pub use read::MAX_READ;
+pub use stamp::Stamp;

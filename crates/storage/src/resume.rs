@@ -6,7 +6,6 @@
 
 mod format;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -20,8 +19,9 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::error::{StorageError, failed};
-use crate::files::{Stamp, TorrentFiles};
+use crate::files::TorrentFiles;
 use crate::folder::canonical;
+use crate::stamp::Stamp;
 use format::{State, Unreadable};
 
 /// The largest state file read: 32 MiB of info dictionary, 512 KiB of bitfield, 20 bytes a file, and the same again as log.
@@ -152,9 +152,7 @@ impl Resume {
     fn save_as(&mut self, files: &TorrentFiles, totals: Totals, ended: bool) -> Result<(), StorageError> {
         let now = now_ns();
         let (have, touched) = files.take_progress();
-        files.sync_files(&touched)?;
-        let stamps: BTreeMap<FileIndex, Stamp> =
-            touched.iter().filter_map(|&file| Some((file, files.stamp(file)?))).collect();
+        let stamps = files.sync_files(&touched)?;
         let lost = have.lacks_any_of(&self.state.claimed);
         let gained: Vec<u32> = have.iter().filter(|&piece| !self.state.claimed.get(piece)).collect();
         let unchanged = gained.is_empty()
@@ -216,12 +214,11 @@ impl Resume {
         let mut trust =
             Trust { have: self.state.claimed.clone(), recheck: Bitfield::none(layout.piece_count()) };
         let mut gone = Vec::new();
-        for (file, slot) in
-            files.indices().zip(layout.files()).filter(|(_, slot)| slot.length > 0 && !slot.pad)
-        {
+        let slots = files.indices().zip(layout.files()).zip(files.stamps());
+        for ((file, slot), stamp) in slots.filter(|((_, slot), _)| slot.length > 0 && !slot.pad) {
             let pieces = layout.pieces_of(file);
             let complete = pieces.clone().all(|piece| self.state.claimed.get(piece));
-            match self.judge(file, files.stamp(file), slot.length, complete) {
+            match self.judge(file, stamp, slot.length, complete) {
                 Change::Gone => gone.push(pieces),
                 Change::None => {}
                 Change::Ours => pieces

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{CreateError, Symlinks, side_by_side};
-use crate::files::Stamp;
+use crate::stamp::Stamp;
 
 /// Deeper trees are refused: no honest one is, and a loop of mounts would never end.
 const MAX_DEPTH: usize = 128;

@@ -9,7 +9,7 @@ use metainfo::{Bitfield, FileIndex, InfoHash, Layout};
 use sha2::{Digest, Sha256};
 
 use super::Totals;
-use crate::files::Stamp;
+use crate::stamp::Stamp;
 
 /// The version written, and the highest that is read.
 pub(super) const VERSION: u32 = 1;

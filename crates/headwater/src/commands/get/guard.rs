@@ -23,8 +23,9 @@ const STEP: u64 = 32 << 20;
 /// Refuses to go on if a chosen file stands in the way. With `--force` makes room.
 pub(super) fn check(job: &Job, info: &Info, chosen: &[bool]) -> Result<(), Failure> {
     let (folder, rename) = (&job.args.dir, job.args.output.as_deref());
+    let top = rename.or_else(|| info.files().first()?.path.split('/').next()).unwrap_or_default();
     let resumes = resume::exists(job.state.path(), info.wire_hash(), folder, rename);
-    if !folder.exists() || (resumes && !job.args.force) {
+    if !folder.join(top).exists() || (resumes && !job.args.force) {
         return Ok(());
     }
     let info = Info::parse(info.raw()).map(Arc::new).map_err(|error| {
