@@ -15,7 +15,7 @@ use crate::step::{output, root};
 const TICKS: f64 = 100.0;
 
 /// How often the memory of a running program is looked at.
-const POLL: Duration = Duration::from_millis(2);
+pub(super) const POLL: Duration = Duration::from_millis(2);
 
 /// A page of memory.
 const PAGE: usize = 4096;
@@ -115,9 +115,14 @@ pub(super) fn conditions(bench: &Bench) -> Result<String, String> {
 
 /// Touches so many MiB of memory and gives them back: where the host of a virtual machine took it away, the next to touch it would pay.
 pub(super) fn warm(mebibytes: u32) {
+    drop(held(mebibytes));
+}
+
+/// So many MiB of touched memory.
+pub(super) fn held(mebibytes: u32) -> Vec<u8> {
     let mut memory = vec![0_u8; (mebibytes as usize) << 20];
     memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
-    std::hint::black_box(&memory);
+    std::hint::black_box(memory)
 }
 
 /// What else the machine does, as a share of it in percent.

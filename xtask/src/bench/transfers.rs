@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::{io, thread};
 
 use serde_json::Value;
 
 use super::Bench;
 use super::floor::Floor;
-use super::machine::warm;
+use super::machine::{POLL, held};
 use super::report::{Column, Section, Table};
 use crate::interop::named;
 
@@ -169,7 +170,6 @@ fn run_between(
     let mut table = Table::new(title, scenario.columns);
     for _ in 0..bench.rounds {
         for client in clients {
-            warm(scenario.memory);
             for record in records(bench, &harness, client, scenario)? {
                 table.add(&who(&record), figures(&record));
             }
@@ -211,13 +211,27 @@ fn records(
     command.env("BENCH_HEADWATER", &bench.headwater);
     bench.peers.libtorrent.iter().for_each(|python| _ = command.env("BENCH_LT_PYTHON", python));
     bench.peers.rqbit.iter().for_each(|rqbit| _ = command.env("BENCH_RQBIT", rqbit));
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
-    let status = status.map_err(|error| format!("python3: {error}"))?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    let mut child = child.map_err(|error| format!("python3: {error}"))?;
+    keep_warm(&mut child, scenario).map_err(|error| format!("python3: {error}"))?;
+    let status = child.wait().map_err(|error| format!("python3: {error}"))?;
     let text = fs::read_to_string(&results).unwrap_or_default();
     if !status.success() || text.is_empty() {
         return Err(format!("the harness ended with {status} and no result"));
     }
     text.lines().map(|line| serde_json::from_str(line).map_err(|error| error.to_string())).collect()
+}
+
+/// Holds the memory that a run will use until its downloaders are about to start: what is free for some seconds, as while the seeder
+/// checks its file, the host of a virtual machine takes back.
+fn keep_warm(child: &mut Child, scenario: &Scenario<'_>) -> io::Result<()> {
+    let started = scenario.work.join("leech");
+    let held = held(scenario.memory);
+    while !started.exists() && child.try_wait()?.is_none() {
+        thread::sleep(POLL);
+    }
+    drop(held);
+    Ok(())
 }
 
 fn who(record: &Value) -> String {
