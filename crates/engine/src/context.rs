@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::backlog::Backlog;
 use crate::buffers::Buffers;
 use crate::config::Config;
+use crate::encryption::Names;
 use crate::error::StartError;
 use crate::http::Http;
 use crate::limits::Bucket;
@@ -49,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) half_open: Semaphore,
     pub(crate) buffers: Buffers,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) names: Names,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -71,6 +73,7 @@ impl Context {
             half_open: Semaphore::new(HALF_OPEN),
             buffers: Buffers::default(),
             backlog: Arc::default(),
+            names: Names::default(),
             bans: watch::Sender::default(),
             config,
         })
