@@ -73,7 +73,7 @@ pub enum Encryption {
     /// If the other side wants it; peers are dialled in the clear first.
     #[default]
     Allow,
-    /// Peers are dialled encrypted first. The payload goes in the clear where both sides take that: it costs less.
+    /// Peers are dialled encrypted first. What follows the opening goes in the clear where both sides take that: it costs less.
     Prefer,
     /// Always, all bytes.
     Require,

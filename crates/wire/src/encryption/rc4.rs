@@ -2,32 +2,28 @@
 //!
 //! Owned by a connection, one for each direction. What it is applied to, and when, is the connection's business.
 
-#![expect(clippy::indexing_slicing, reason = "a byte is an index into 256 entries")]
+#![expect(clippy::indexing_slicing, reason = "the lowest byte is an index into 256 entries")]
 
 /// Bytes of the key stream that are thrown away: the first ones tell of the key.
 const DROPPED: usize = 1024;
 
-/// Key stream that is made and used at a time: what the processor's widest registers take in a few steps.
-const STRIDE: usize = 64;
-
-/// One direction of a connection. The state takes a kibibyte: words are faster to come by than bytes.
+/// One direction of a connection. The state has words instead of bytes, 2 KiB of them: that is nearly twice as fast.
 #[derive(Clone)]
 pub struct Cipher {
-    state: [u32; 256],
-    i: u8,
-    j: u8,
+    state: [usize; 256],
+    i: usize,
+    j: usize,
     left: u64,
 }
 
 impl Cipher {
     /// A cipher with this key, for all bytes to come.
     pub(super) fn new(key: &[u8; 20]) -> Self {
-        let mut state = [0; 256];
-        (0..).zip(&mut state).for_each(|(value, entry)| *entry = value);
-        let mut j = 0u8;
-        for (i, &key) in (0..=u8::MAX).zip(key.iter().cycle()) {
-            j = j.wrapping_add(low(state[usize::from(i)])).wrapping_add(key);
-            state.swap(usize::from(i), usize::from(j));
+        let mut state = std::array::from_fn(|value| value);
+        let mut j = 0;
+        for (i, &key) in (0..state.len()).zip(key.iter().cycle()) {
+            j = low(j + state[i] + usize::from(key));
+            state.swap(i, j);
         }
         let mut cipher = Self { state, i: 0, j: 0, left: u64::MAX };
         cipher.apply(&mut [0; DROPPED]);
@@ -51,32 +47,26 @@ impl Cipher {
         if self.left != u64::MAX {
             self.left -= covered as u64;
         }
-        let mut strides = data[..covered].chunks_exact_mut(STRIDE);
-        for stride in &mut strides {
-            let stream: [u8; STRIDE] = self.stream();
-            stride.iter_mut().zip(stream).for_each(|(byte, key)| *byte ^= key);
-        }
-        for byte in strides.into_remainder() {
-            let [key] = self.stream();
-            *byte ^= key;
-        }
-    }
-
-    /// The next bytes of the key stream.
-    #[inline]
-    fn stream<const N: usize>(&mut self) -> [u8; N] {
         let (mut i, mut j, state) = (self.i, self.j, &mut self.state);
-        let bytes = std::array::from_fn(|_| {
-            i = i.wrapping_add(1);
-            let x = state[usize::from(i)];
-            j = j.wrapping_add(low(x));
-            let y = state[usize::from(j)];
-            state[usize::from(i)] = y;
-            state[usize::from(j)] = x;
-            low(state[usize::from(low(x.wrapping_add(y)))])
-        });
+        let mut next = || {
+            i = low(i.wrapping_add(1));
+            let x = state[i];
+            j = low(j.wrapping_add(x));
+            let y = state[j];
+            state[i] = y;
+            state[j] = x;
+            state[low(x.wrapping_add(y))] as u64
+        };
+        let (words, rest) = data[..covered].as_chunks_mut();
+        for word in words {
+            let stream = (0..u64::BITS).step_by(8).fold(0, |stream, shift| stream | next() << shift);
+            *word = (u64::from_le_bytes(*word) ^ stream).to_le_bytes();
+        }
+        for byte in rest {
+            let [stream, ..] = next().to_le_bytes();
+            *byte ^= stream;
+        }
         (self.i, self.j) = (i, j);
-        bytes
     }
 }
 
@@ -87,16 +77,16 @@ impl std::fmt::Debug for Cipher {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the entries are bytes")]
-fn low(entry: u32) -> u8 {
-    entry as u8
+/// The lowest byte.
+fn low(word: usize) -> usize {
+    word & 0xff
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Key stream from offset 1024 on, as OpenSSL makes it.
+    /// Key stream from offset 1024 on, as another implementation makes it.
     #[test]
     fn the_key_stream_is_that_of_others() {
         let key: [u8; 20] = std::array::from_fn(|at| u8::try_from(at).unwrap());
