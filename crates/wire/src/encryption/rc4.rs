@@ -11,7 +11,7 @@ const DROPPED: usize = 1024;
 #[derive(Clone)]
 pub struct Cipher {
     state: [u32; 256],
-    /// The entry to use next; as of `j`, only the lowest byte counts.
+    /// The entry to use next.
     i: u32,
     j: u32,
     left: u64,
@@ -25,7 +25,7 @@ impl Cipher {
         let mut j = 0u32;
         for (i, &key) in (0..state.len()).zip(key.iter().cycle()) {
             j = j.wrapping_add(state[i]).wrapping_add(u32::from(key));
-            state.swap(i, low(j));
+            state.swap(i, low(j) as usize);
         }
         let mut cipher = Self { state, i: 1, j: 0, left: u64::MAX };
         cipher.apply(&mut [0; DROPPED]);
@@ -50,23 +50,26 @@ impl Cipher {
             self.left -= covered as u64;
         }
         let (mut i, mut j, state) = (self.i, self.j, &mut self.state);
-        let mut x = state[low(i)];
+        let mut x = state[i as usize];
         let mut next = || {
-            j = j.wrapping_add(x);
-            let y = state[low(j)];
+            j = low(j.wrapping_add(x));
+            let y = state[j as usize];
             // The next entry is read before these two change places: the processor would wait to see which ones they are.
-            let after = i.wrapping_add(1);
-            let ahead = state[low(after)];
-            state[low(i)] = y;
-            state[low(j)] = x;
-            let stream = state[low(x.wrapping_add(y))];
-            x = if low(after) == low(j) { x } else { ahead };
+            let after = low(i.wrapping_add(1));
+            let ahead = state[after as usize];
+            state[i as usize] = y;
+            state[j as usize] = x;
+            let stream = state[low(x.wrapping_add(y)) as usize];
+            x = if after == j { x } else { ahead };
             i = after;
             stream
         };
         let (words, rest) = data[..covered].as_chunks_mut();
         for word in words {
-            let stream = (0..u64::BITS).step_by(8).fold(0, |stream, shift| stream | u64::from(next()) << shift);
+            let mut stream = 0;
+            for at in 0..8 {
+                stream |= u64::from(next()) << (8 * at);
+            }
             *word = (u64::from_le_bytes(*word) ^ stream).to_le_bytes();
         }
         for byte in rest {
@@ -84,9 +87,9 @@ impl std::fmt::Debug for Cipher {
     }
 }
 
-/// The entry that the lowest byte of a word means.
-fn low(word: u32) -> usize {
-    (word & 0xff) as usize
+/// The lowest byte.
+fn low(word: u32) -> u32 {
+    word & 0xff
 }
 
 #[cfg(test)]
