@@ -1,14 +1,14 @@
 """A libtorrent peer for the interop runs: seeds or fetches one torrent, says `complete` and the payload bytes received, then stays until it is ended.
 
-Usage: libtorrent_peer.py TORRENT FOLDER ADDRESS PORT UPLOAD_LIMIT
+Usage: libtorrent_peer.py TORRENT FOLDER ADDRESS PORT UPLOAD_LIMIT ENCRYPTION
 
-The limit is in bytes a second; 0: none.
+The limit is in bytes a second; 0: none. Encryption: `allow`, or `require`, all bytes and in both directions.
 """
 import sys
 
 import libtorrent as lt
 
-torrent, folder, address, port, upload = sys.argv[1:]
+torrent, folder, address, port, upload, encryption = sys.argv[1:]
 session = lt.session({
     "listen_interfaces": f"{address}:{port}",
     "outgoing_interfaces": address,
@@ -19,6 +19,11 @@ session = lt.session({
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification
     | lt.alert.category_t.error_notification | lt.alert.category_t.tracker_notification,
 })
+if encryption == "require":
+    session.apply_settings({
+        "in_enc_policy": int(lt.enc_policy.pe_forced), "out_enc_policy": int(lt.enc_policy.pe_forced),
+        "allowed_enc_level": int(lt.enc_level.pe_rc4),
+    })
 params = lt.add_torrent_params()
 params.ti = lt.torrent_info(torrent)
 params.save_path = folder

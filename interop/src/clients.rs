@@ -37,6 +37,8 @@ pub(crate) struct Task<'a> {
     pub(crate) seed: bool,
     /// Bytes a second that it may send; Transmission knows no such limit here.
     pub(crate) upload: Option<u64>,
+    /// It talks to no peer but in secret, all bytes.
+    pub(crate) encrypted: bool,
 }
 
 /// A client at work on one torrent.
@@ -55,7 +57,7 @@ impl Client {
         world: &World,
         task: &Task<'_>,
     ) -> Result<Peer, Box<dyn std::error::Error>> {
-        let &Task { role, torrent, folder, address, upload, .. } = task;
+        let &Task { role, torrent, folder, address, upload, encrypted, .. } = task;
         let name = format!("{self:?}-{role}").to_lowercase();
         let state = world.folder(&format!("{name}-state"))?;
         let mut rpc = None;
@@ -66,10 +68,11 @@ impl Client {
                 let mut command = Command::new(&setup.python);
                 command.arg(setup.scripts.join("libtorrent_peer.py")).args([torrent, folder]);
                 command.args([address.to_string(), PORT.to_string(), upload.unwrap_or(0).to_string()]);
+                command.arg(if encrypted { "require" } else { "allow" });
                 command
             }
             Client::Transmission => {
-                fs::write(state.join("settings.json"), transmission_settings(folder, address).to_string())?;
+                fs::write(state.join("settings.json"), transmission_settings(task).to_string())?;
                 rpc = Some(format!("{address}:9091"));
                 let mut command = Command::new("transmission-daemon");
                 command.args(["--foreground", "--config-dir"]).arg(&state).arg("--log-info");
@@ -122,7 +125,7 @@ fn says_complete(client: Client, rpc: Option<&str>, process: &Process) -> bool {
 }
 
 fn headwater(setup: &Setup, state: &Path, task: &Task<'_>) -> Command {
-    let &Task { torrent, folder, address, seed, upload, .. } = task;
+    let &Task { torrent, folder, address, seed, upload, encrypted, .. } = task;
     let mut command = Command::new(&setup.headwater);
     command
         .arg("--state-dir")
@@ -135,6 +138,9 @@ fn headwater(setup: &Setup, state: &Path, task: &Task<'_>) -> Command {
     if !seed {
         command.args(["--seed-time", "1h"]);
     }
+    if encrypted {
+        command.args(["--encryption", "require"]);
+    }
     if let Some(upload) = upload {
         command.arg("--limit-upload").arg(upload.to_string());
     }
@@ -142,7 +148,7 @@ fn headwater(setup: &Setup, state: &Path, task: &Task<'_>) -> Command {
 }
 
 fn aria2(task: &Task<'_>) -> Command {
-    let &Task { torrent, folder, address, seed, upload, .. } = task;
+    let &Task { torrent, folder, address, seed, upload, encrypted, .. } = task;
     let mut command = Command::new("aria2c");
     command
         .arg("--dir")
@@ -164,6 +170,9 @@ fn aria2(task: &Task<'_>) -> Command {
     if seed {
         command.arg("--check-integrity=true");
     }
+    if encrypted {
+        command.args(["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"]);
+    }
     if let Some(upload) = upload {
         command.arg(format!("--max-upload-limit={upload}"));
     }
@@ -171,12 +180,13 @@ fn aria2(task: &Task<'_>) -> Command {
     command
 }
 
-fn transmission_settings(folder: &Path, address: Ipv4Addr) -> serde_json::Value {
+fn transmission_settings(task: &Task<'_>) -> serde_json::Value {
+    let &Task { folder, address, encrypted, .. } = task;
     serde_json::json!({
         "download-dir": folder, "bind-address-ipv4": address.to_string(), "peer-port": PORT,
         "rpc-bind-address": address.to_string(), "rpc-port": 9091, "rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false,
         "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false, "port-forwarding-enabled": false,
-        "encryption": 0, "incomplete-dir-enabled": false, "ratio-limit-enabled": false,
+        "encryption": if encrypted { 2 } else { 0 }, "incomplete-dir-enabled": false, "ratio-limit-enabled": false,
     })
 }
 

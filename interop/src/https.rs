@@ -56,14 +56,22 @@ fn completes(setup: &Setup, client: Client) -> Outcome {
         address: world.address(),
         seed: true,
         upload: None,
+        encrypted: false,
     };
     let mut origin = Client::Headwater.start(setup, &world, &origin)?;
     origin.complete()?;
     let fetched = world.folder("fetched")?;
     // Transmission announces from whichever address the system picks, which is that of the tracker here.
     let address = if client == Client::Transmission { at } else { world.address() };
-    let leech =
-        Task { role: "leech", torrent: &torrent, folder: &fetched, address, seed: false, upload: None };
+    let leech = Task {
+        role: "leech",
+        torrent: &torrent,
+        folder: &fetched,
+        address,
+        seed: false,
+        upload: None,
+        encrypted: false,
+    };
     let mut leech = client.start(setup, &world, &leech)?;
     leech.complete()?;
     let (want, got) = (fingerprint(&payload)?, fingerprint(&fetched.join("film.bin"))?);

@@ -1,4 +1,4 @@
-//! Every foreign client in both directions over both trackers, then all of them in one swarm.
+//! Every foreign client in both directions over both trackers and once in secret, then all of them in one swarm.
 //!
 //! Transmission 3.00 refuses every hybrid torrent, and aria2 1.36 computes a wrong hash for it (whoever made it), so these two are
 //! given v1 torrents; libtorrent is given hybrids.
@@ -41,13 +41,9 @@ pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
     for tracker in [Tracker::Headwater, Tracker::Opentracker] {
         for client in OTHERS {
             for they_seed in [false, true] {
-                let title = if they_seed {
-                    format!("{client:?} -> Headwater over {tracker:?}")
-                } else {
-                    format!("Headwater -> {client:?} over {tracker:?}")
-                };
+                let title = direction(client, they_seed, &format!("over {tracker:?}"));
                 if wanted(&title) {
-                    report(&title, &mut failures, || cell(setup, tracker, client, they_seed));
+                    report(&title, &mut failures, || cell(setup, tracker, client, they_seed, false));
                 }
             }
         }
@@ -56,10 +52,26 @@ pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
             report(&title, &mut failures, || mixed(setup, tracker));
         }
     }
+    for client in OTHERS {
+        for they_seed in [false, true] {
+            let title = direction(client, they_seed, "encrypted");
+            if wanted(&title) {
+                report(&title, &mut failures, || cell(setup, Tracker::Headwater, client, they_seed, true));
+            }
+        }
+    }
     if failures.is_empty() {
         Ok(())
     } else {
         Err(format!("{} failed: {}", failures.len(), failures.join("; ")).into())
+    }
+}
+
+fn direction(client: Client, they_seed: bool, how: &str) -> String {
+    if they_seed {
+        format!("{client:?} -> Headwater {how}")
+    } else {
+        format!("Headwater -> {client:?} {how}")
     }
 }
 
@@ -77,7 +89,7 @@ pub(crate) fn report(title: &str, failures: &mut Vec<String>, run: impl FnOnce()
 }
 
 /// One seed, one downloader; the file must be right in the end.
-fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool) -> Outcome {
+fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool, encrypted: bool) -> Outcome {
     let mut world = World::new()?;
     let at = world.address();
     let release = match (client, they_seed) {
@@ -87,9 +99,10 @@ fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool) -> Out
     };
     let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
     let (seed, leech) = if they_seed { (client, Client::Headwater) } else { (Client::Headwater, client) };
-    let mut origin = start(setup, &mut world, seed, &release, "seed", true)?;
+    let mut origin = start(setup, &mut world, seed, &release, Role { name: "seed", seed: true, encrypted })?;
     origin.complete()?;
-    let mut downloader = start(setup, &mut world, leech, &release, "leech", false)?;
+    let mut downloader =
+        start(setup, &mut world, leech, &release, Role { name: "leech", seed: false, encrypted })?;
     downloader.complete()?;
     same(&release, &downloader.folder)
 }
@@ -100,11 +113,23 @@ fn mixed(setup: &Setup, tracker: Tracker) -> Outcome {
     let at = world.address();
     let release = tree(setup, &world, at, "v1")?;
     let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
-    let mut origin = start(setup, &mut world, Client::Headwater, &release, "origin", true)?;
+    let mut origin = start(
+        setup,
+        &mut world,
+        Client::Headwater,
+        &release,
+        Role { name: "origin", seed: true, encrypted: false },
+    )?;
     origin.complete()?;
     let mut peers = Vec::new();
     for client in [Client::Headwater, Client::Transmission, Client::Aria2, Client::Libtorrent] {
-        peers.push(start(setup, &mut world, client, &release, "mixed", false)?);
+        peers.push(start(
+            setup,
+            &mut world,
+            client,
+            &release,
+            Role { name: "mixed", seed: false, encrypted: false },
+        )?);
     }
     for peer in &mut peers {
         peer.complete()?;
@@ -113,14 +138,20 @@ fn mixed(setup: &Setup, tracker: Tracker) -> Outcome {
     Ok(())
 }
 
+/// What one client of a cell does.
+struct Role {
+    name: &'static str,
+    seed: bool,
+    encrypted: bool,
+}
+
 /// A client at an address of its own; a downloader gets an empty folder.
 fn start(
     setup: &Setup,
     world: &mut World,
     client: Client,
     release: &Release,
-    role: &str,
-    seed: bool,
+    Role { name, seed, encrypted }: Role,
 ) -> Result<Peer, Box<dyn std::error::Error>> {
     let folder = if seed { release.folder.clone() } else { world.folder(&format!("fetched-{client:?}"))? };
     // Transmission announces from whichever address the system picks, which is that of the tracker here.
@@ -128,7 +159,15 @@ fn start(
     client.start(
         setup,
         world,
-        &Task { role, torrent: &release.torrent, folder: &folder, address, seed, upload: None },
+        &Task {
+            role: name,
+            torrent: &release.torrent,
+            folder: &folder,
+            address,
+            seed,
+            upload: None,
+            encrypted,
+        },
     )
 }
 

@@ -139,8 +139,15 @@ impl Scene {
         let (number, address) = (self.crowd.len(), self.world.address());
         let folder = self.world.folder(&format!("fetched-{number}"))?;
         let (role, upload) = (format!("downloader-{number}"), Some(PEER_UP));
-        let task =
-            Task { role: &role, torrent: &self.torrent, folder: &folder, address, seed: false, upload };
+        let task = Task {
+            role: &role,
+            torrent: &self.torrent,
+            folder: &folder,
+            address,
+            seed: false,
+            upload,
+            encrypted: false,
+        };
         self.crowd.push(client.start(setup, &self.world, &task)?);
         self.addresses.push((address, PORT));
         Ok(())

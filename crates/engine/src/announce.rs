@@ -37,7 +37,9 @@ async fn ask(
     typed: bool,
     announce: &Announce,
 ) -> Result<AnnounceReply, AnnounceError> {
-    let full = announce_url(url, announce).map_err(|error| AnnounceError::Unreachable(error.to_string()))?;
+    let mut full =
+        announce_url(url, announce).map_err(|error| AnnounceError::Unreachable(error.to_string()))?;
+    full.push_str(home.context.config.encryption.announced());
     let named_by = if typed { NamedBy::User } else { NamedBy::Torrent { local: is_plain_announce(url) } };
     let leaving = announce.event == Some(AnnounceEvent::Stopped);
     let patience = if leaving { FAREWELL } else { PATIENCE };

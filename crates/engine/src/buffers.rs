@@ -12,7 +12,7 @@ use bytes::BytesMut;
 pub(crate) const READ: usize = 256 * 1024;
 
 /// The least room worth a read: half of that costs a third more for every byte.
-const ROOM: usize = 128 * 1024;
+pub(crate) const ROOM: usize = 128 * 1024;
 
 /// Fewer bytes than that are copied out of a buffer, lest they keep all of it from being used again: two blocks.
 pub(crate) const FEW: usize = 32 * 1024;

@@ -29,6 +29,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// The address families to use.
     pub families: Families,
+    /// Whether connections to peers are encrypted.
+    pub encryption: Encryption,
     /// Program and version, as told to peers and trackers (`Headwater 0.1.0`).
     pub client: String,
     /// Unverified blocks and blocks on their way out may take this many bytes of memory, all torrents together.
@@ -47,6 +49,7 @@ impl Config {
             allow_local: false,
             ca_file: None,
             families: Families::Both,
+            encryption: Encryption::default(),
             client: concat!("Headwater ", env!("CARGO_PKG_VERSION")).into(),
             memory: 64 << 20,
         }
@@ -60,6 +63,46 @@ pub struct Listen {
     pub ip: Option<IpAddr>,
     /// The port; `None`: the first free one of 6881 to 6889, else any; 0: any.
     pub port: Option<u16>,
+}
+
+/// Whether connections to peers are encrypted (Message Stream Encryption). It hides what is spoken, not who speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// Never.
+    Off,
+    /// If the other side wants it; peers are dialled in the clear first.
+    #[default]
+    Allow,
+    /// Peers are dialled encrypted first. What follows the opening goes in the clear where both sides take that: it costs less.
+    Prefer,
+    /// Always, all bytes.
+    Require,
+}
+
+impl Encryption {
+    /// Whether bytes may go in the clear.
+    pub(crate) fn takes_clear(self) -> bool {
+        self != Self::Require
+    }
+
+    /// How to dial a peer, one after the other as long as it hangs up: encrypted, or not.
+    pub(crate) fn ways(self) -> &'static [bool] {
+        match self {
+            Self::Off => &[false],
+            Self::Allow => &[false, true],
+            Self::Prefer => &[true, false],
+            Self::Require => &[true],
+        }
+    }
+
+    /// What is added to an announce, so that trackers can tell peers of like mind.
+    pub(crate) fn announced(self) -> &'static str {
+        match self {
+            Self::Off => "",
+            Self::Allow | Self::Prefer => "&supportcrypto=1",
+            Self::Require => "&supportcrypto=1&requirecrypto=1",
+        }
+    }
 }
 
 /// The address families to use.

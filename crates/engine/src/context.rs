@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::backlog::Backlog;
 use crate::buffers::Buffers;
 use crate::config::Config;
+use crate::encryption::Names;
 use crate::error::StartError;
 use crate::http::Http;
 use crate::limits::Bucket;
@@ -58,6 +59,7 @@ pub(crate) struct Context {
     pub(crate) backlog: Arc<Backlog>,
     /// Held by each peer task that has blocks to send.
     pub(crate) serving: Arc<()>,
+    pub(crate) names: Names,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -81,6 +83,7 @@ impl Context {
             buffers: Buffers::default(),
             backlog: Arc::default(),
             serving: Arc::default(),
+            names: Names::default(),
             bans: watch::Sender::default(),
             config,
         })

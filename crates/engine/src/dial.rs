@@ -1,4 +1,4 @@
-//! Dials a peer and shakes hands (BEP 3), then becomes its peer task; or answers a peer that dialled us.
+//! Dials a peer and shakes hands (BEP 3), encrypted or not, then becomes its peer task; or answers a peer that dialled us.
 //!
 //! Runs in the peer's own task. Whom to dial is the swarm's business.
 
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::{Endpoint, Event, PeerKey};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wire::{Handshake, Reserved};
 
-use crate::listen::{self, Incoming};
+use crate::encryption::{self, Ciphers};
+use crate::listen::Incoming;
 use crate::outside::{Home, Input, Joined};
 use crate::peer::Peer;
 use crate::{PEER_ORDERS, bind};
@@ -24,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Connects to a peer the swarm chose.
 pub(crate) async fn outgoing(home: Arc<Home>, key: PeerKey, at: SocketAddr) {
     match reach(&home, at).await {
-        Ok((stream, handshake, place)) => join(home, key, at, false, stream, &handshake, place).await,
+        Ok((opened, place)) => join(home, key, at, false, opened, place).await,
         Err(error) => {
             tracing::debug!(%at, %error, "dial");
             let failed = Event::DialFailed { at: Endpoint::Tcp(at) };
@@ -37,23 +37,35 @@ pub(crate) async fn outgoing(home: Arc<Home>, key: PeerKey, at: SocketAddr) {
 
 /// Takes in a peer that dialled us and named this torrent.
 pub(crate) async fn incoming(home: Arc<Home>, key: PeerKey, incoming: Incoming) {
-    let Incoming { stream, from, handshake, place } = incoming;
-    join(home, key, from, true, stream, &handshake, place).await;
+    let Incoming { stream, from, handshake, ciphers, place } = incoming;
+    join(home, key, from, true, (stream, handshake, ciphers), place).await;
 }
 
-async fn reach(home: &Home, at: SocketAddr) -> io::Result<(TcpStream, Handshake, OwnedSemaphorePermit)> {
+/// A connection that is through its handshake, theirs at least.
+type Opened = (TcpStream, Handshake, Ciphers);
+
+async fn reach(home: &Home, at: SocketAddr) -> io::Result<(Opened, OwnedSemaphorePermit)> {
     if home.context.is_banned(at.ip()) || !home.context.config.families.allow(at.ip()) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let place = home.context.connections.clone().try_acquire_owned().map_err(io::Error::other)?;
     let _half_open = home.context.half_open.acquire().await.map_err(io::Error::other)?;
-    let mut stream = bind::connect(at, home.context.config.listen, CONNECT).await?;
-    stream.write_all(&our_handshake(home).encode()).await?;
-    let handshake = listen::read_handshake(&mut stream).await?;
-    if handshake.info_hash != home.wire_hash {
-        return Err(io::Error::other("the peer answered for another torrent"));
+    let (encryption, mut failure) = (home.context.config.encryption, io::ErrorKind::Unsupported.into());
+    for &encrypted in encryption.ways() {
+        let mut stream = bind::connect(at, home.context.config.listen, CONNECT).await?;
+        match encryption::call(&mut stream, &our_handshake(home), encryption, encrypted).await {
+            Ok((handshake, ciphers)) => return Ok(((stream, handshake, ciphers), place)),
+            // Who hangs up may speak in another way; who says something else, or nothing, does not.
+            Err(error) if hung_up(&error) => failure = error,
+            Err(error) => return Err(error),
+        }
     }
-    Ok((stream, handshake, place))
+    Err(failure)
+}
+
+fn hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn our_handshake(home: &Home) -> Handshake {
@@ -65,12 +77,11 @@ async fn join(
     key: PeerKey,
     at: SocketAddr,
     incoming: bool,
-    stream: TcpStream,
-    theirs: &Handshake,
+    (stream, theirs, ciphers): Opened,
     place: OwnedSemaphorePermit,
 ) {
     let (sender, orders) = mpsc::channel(PEER_ORDERS);
-    let mut peer = Peer::new(key, home.clone(), stream, place, orders);
+    let mut peer = Peer::new(key, home.clone(), stream, ciphers, place, orders);
     if incoming {
         peer.shake(&our_handshake(&home));
     }

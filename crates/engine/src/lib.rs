@@ -25,6 +25,7 @@ mod buffers;
 mod config;
 mod context;
 mod dial;
+mod encryption;
 mod error;
 mod handle;
 mod http;
@@ -49,7 +50,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use config::{Add, Config, Families, Listen, Select, What};
+pub use config::{Add, Config, Encryption, Families, Listen, Select, What};
 pub use error::{AddError, FetchError, StartError};
 pub use handle::Torrent;
 pub use metainfo::{Info, InfoHash, InfoHashes, PeerId};

@@ -1,4 +1,4 @@
-//! Accepts connections and reads their handshakes (BEP 3), until the torrent they are for is known.
+//! Accepts connections and lets them say who they are, until the torrent they are for is known.
 //!
 //! Owned by the listen task. Which torrent that is, is the session's business; the answer to the handshake is the peer task's.
 
@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{self, AbortHandle, JoinSet};
@@ -16,9 +15,7 @@ use wire::Handshake;
 
 use crate::bind;
 use crate::context::Context;
-
-/// How long a stranger may take to say who they are (P-07).
-pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+use crate::encryption::{self, Ciphers};
 
 /// Unfinished handshakes of one address, loopback apart (P-08). Peers behind one address seldom come in a crowd.
 const UNFINISHED_PER_ADDRESS: usize = 8;
@@ -35,6 +32,7 @@ pub(crate) struct Incoming {
     pub(crate) stream: TcpStream,
     pub(crate) from: SocketAddr,
     pub(crate) handshake: Handshake,
+    pub(crate) ciphers: Ciphers,
     /// Its place among all connections.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -72,29 +70,11 @@ pub(crate) async fn run(context: Arc<Context>, listener: TcpListener, session: m
 
 async fn greet(context: Arc<Context>, mut stream: TcpStream, from: SocketAddr) -> io::Result<Incoming> {
     bind::prepare(&stream);
-    let handshake = read_handshake(&mut stream).await?;
+    let encryption = context.config.encryption;
+    let (handshake, ciphers) = encryption::answer(&mut stream, encryption, &context.names).await?;
     // Without a free place the connection is closed: the peer will try others.
     let place = context.connections.clone().try_acquire_owned().map_err(io::Error::other)?;
-    Ok(Incoming { stream, from, handshake, place })
-}
-
-/// Reads a peer's handshake; what cannot become one is refused at its first wrong byte.
-pub(crate) async fn read_handshake(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Handshake> {
-    let reading = async {
-        let mut bytes = [0; Handshake::LENGTH];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match stream.read(&mut bytes[filled..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => filled += n,
-            }
-            if !Handshake::prefix_ok(&bytes[..filled]) {
-                return Err(io::Error::other(wire::Fault::NotBitTorrent));
-            }
-        }
-        Handshake::decode(&bytes).map_err(io::Error::other)
-    };
-    tokio::time::timeout(HANDSHAKE, reading).await?
+    Ok(Incoming { stream, from, handshake, ciphers, place })
 }
 
 /// The handshakes that are not finished, oldest first.
@@ -124,9 +104,6 @@ impl Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
-    use tokio::time::Instant;
-
     use super::*;
 
     // P-08
@@ -157,33 +134,5 @@ mod tests {
         }
         assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
         assert_eq!(unfinished.0.len(), UNFINISHED);
-    }
-
-    // P-07
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_handshake_ends_after_ten_seconds() {
-        let (mut ours, mut theirs) = tokio::io::duplex(100);
-        let drip = tokio::spawn(async move {
-            for byte in *b"\x13BitTorrent protocol" {
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                if theirs.write_all(&[byte]).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let begin = Instant::now();
-        let error = read_handshake(&mut ours).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(begin.elapsed(), HANDSHAKE);
-        drip.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn garbage_is_refused_at_its_first_byte() {
-        let (mut ours, mut theirs) = tokio::io::duplex(100);
-        theirs.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-        let begin = Instant::now();
-        assert!(read_handshake(&mut ours).await.is_err());
-        assert_eq!(begin.elapsed(), Duration::ZERO);
     }
 }

@@ -8,7 +8,10 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 use metainfo::BlockRef;
+use wire::encryption::Cipher;
 use wire::{Encoder, Message};
+
+use crate::buffers::{Buffers, FEW, ROOM};
 
 /// What stands before each block: length, id, piece, offset.
 const HEADER: usize = 13;
@@ -29,6 +32,10 @@ pub(crate) struct Outbox {
     blocks: VecDeque<Block>,
     front_bytes: usize,
     block_bytes: usize,
+    /// Encrypts what leaves; `None`: it leaves as it is.
+    cipher: Option<Box<Cipher>>,
+    /// Encrypted already: leaves before everything.
+    sealed: Bytes,
 }
 
 #[derive(Debug)]
@@ -39,6 +46,10 @@ struct Block {
 }
 
 impl Outbox {
+    pub(crate) fn new(cipher: Option<Box<Cipher>>) -> Self {
+        Self { cipher, ..Self::default() }
+    }
+
     /// Bytes that are no message: the handshake.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.control.extend_from_slice(bytes);
@@ -71,7 +82,7 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.front.is_empty() && self.blocks.is_empty()
+        self.sealed.is_empty() && self.control.is_empty() && self.front.is_empty() && self.blocks.is_empty()
     }
 
     /// Bytes that wait apart from blocks.
@@ -84,8 +95,32 @@ impl Outbox {
         self.block_bytes
     }
 
+    /// Encrypts a copy of what is next, at most `limit` bytes, if bytes are to be encrypted and none are yet; `served` is told
+    /// each block that begins in it. The bytes themselves may be on their way to other peers.
+    pub(crate) fn seal(&mut self, buffers: &Buffers, limit: usize, served: impl FnMut(BlockRef)) {
+        let Some(mut cipher) = self.cipher.take_if(|_| self.sealed.is_empty()) else { return };
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = self.fill(&mut slices, limit.min(ROOM));
+        let slices = slices.get(..filled).unwrap_or_default();
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        let mut buffer = if length < FEW { BytesMut::with_capacity(length) } else { buffers.take() };
+        slices.iter().for_each(|slice| buffer.extend_from_slice(slice));
+        cipher.apply(&mut buffer);
+        self.advance(length, served);
+        self.sealed = buffer.split().freeze();
+        if length >= FEW {
+            buffers.give(buffer);
+        }
+        self.cipher = Some(cipher);
+    }
+
     /// What to write next, at most `limit` bytes, as slices; how many of `slices` were filled.
     pub(crate) fn fill<'a>(&'a mut self, slices: &mut [IoSlice<'a>; SLICES], mut limit: usize) -> usize {
+        if !self.sealed.is_empty() {
+            let length = self.sealed.len().min(limit);
+            slices[0] = IoSlice::new(self.sealed.get(..length).unwrap_or_default());
+            return 1;
+        }
         if !self.control.is_empty() {
             self.front_bytes += self.control.len();
             self.front.push_back(self.control.split().freeze());
@@ -106,6 +141,9 @@ impl Outbox {
 
     /// `written` bytes have left; `served` is told each block whose first byte was among them.
     pub(crate) fn advance(&mut self, mut written: usize, mut served: impl FnMut(BlockRef)) {
+        if !self.sealed.is_empty() {
+            return self.sealed.advance(written);
+        }
         while let Some(chunk) = self.front.front_mut().filter(|_| written > 0) {
             let length = chunk.len().min(written);
             chunk.advance(length);
@@ -182,6 +220,41 @@ mod tests {
         outbox.unserve(Some(second));
         let (bytes, served) = drain(&mut outbox, usize::MAX);
         assert_eq!((bytes.len(), served.len()), (HEADER + BLOCK as usize - 100, 0));
+    }
+
+    #[test]
+    fn a_cipher_changes_every_byte_once_and_no_block_that_others_may_hold() {
+        let whole = drain(&mut two_blocks(), usize::MAX);
+        for step in [1000, 20_000, usize::MAX] {
+            let (mut outbox, cipher) = (two_blocks(), cipher());
+            let shared = outbox.blocks[0].data.clone();
+            outbox.cipher = Some(Box::new(cipher.clone()));
+            let (mut bytes, mut served, buffers) = (Vec::new(), Vec::new(), Buffers::default());
+            while !outbox.is_empty() {
+                outbox.seal(&buffers, step, |block| served.push(block.begin()));
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                assert_eq!(outbox.fill(&mut slices, step / 2), 1);
+                bytes.extend(slices[0].to_vec());
+                let length = slices[0].len();
+                outbox.advance(length, |_| panic!("served twice"));
+            }
+            cipher.clone().apply(&mut bytes);
+            assert_eq!((bytes, served), whole.clone(), "{step}");
+            assert!(shared.iter().all(|&byte| byte == 7));
+        }
+    }
+
+    /// Of a connection to ourselves.
+    fn cipher() -> wire::encryption::Cipher {
+        use wire::encryption::{Exchange, torrent_name};
+        let hash = metainfo::InfoHash([1; 20]);
+        let mut a = Exchange::dial([1; 20], Vec::new(), false, hash, Vec::new());
+        let mut b = Exchange::answer([2; 20], Vec::new(), false);
+        let find = |name: &[u8; 20]| (*name == torrent_name(&hash)).then_some(hash);
+        b.receive(&mut &a.output()[..], find).unwrap();
+        a.receive(&mut &b.output()[..], find).unwrap();
+        let settled = b.receive(&mut &a.output()[..], find).unwrap().unwrap();
+        *settled.outgoing.unwrap()
     }
 
     #[test]

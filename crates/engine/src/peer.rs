@@ -20,10 +20,12 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
+use wire::encryption::Cipher;
 use wire::{Decoder, Message};
 
 use crate::PEER_ORDERS;
 use crate::buffers::{FEW, READ};
+use crate::encryption::Ciphers;
 use crate::limits::Allowance;
 use crate::outbox::{Outbox, SLICES};
 use crate::outside::{Home, Input};
@@ -72,6 +74,8 @@ pub(crate) struct Peer {
     orders: mpsc::Receiver<Vec<Order>>,
     /// What the torrent has not been told yet.
     events: Vec<Event>,
+    /// Of what arrives; `None`: it is in the clear.
+    incoming: Option<Box<Cipher>>,
     decoder: Decoder,
     /// The start of a message that is not all there.
     partial: Vec<u8>,
@@ -96,6 +100,7 @@ impl Peer {
         key: PeerKey,
         home: Arc<Home>,
         stream: TcpStream,
+        ciphers: Ciphers,
         place: OwnedSemaphorePermit,
         orders: mpsc::Receiver<Vec<Order>>,
     ) -> Self {
@@ -107,9 +112,10 @@ impl Peer {
             writer,
             orders,
             events: Vec::new(),
+            incoming: ciphers.incoming,
             decoder: Decoder::new(),
             partial: Vec::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(ciphers.outgoing),
             queue: VecDeque::new(),
             reading: None,
             serving: None,
@@ -300,6 +306,9 @@ impl Peer {
         buffer.extend_from_slice(&self.partial);
         let read = received(self.reader.try_read_buf(&mut (&mut buffer).limit(most.min(READ))))?;
         self.may_receive.spend(read);
+        if let Some(cipher) = &mut self.incoming {
+            cipher.apply(&mut buffer[self.partial.len()..]);
+        }
         // A few bytes must not keep a large buffer from being used again.
         let input = match read {
             0 => None,
@@ -313,21 +322,26 @@ impl Peer {
 
     /// A message longer than the usual buffer, which only a bitfield has reason to be: the decoder bounds it (P-01).
     fn read_long(&mut self, most: usize) -> Result<Option<Bytes>, End> {
+        let kept = self.partial.len();
         let read = received(self.reader.try_read_buf(&mut (&mut self.partial).limit(most.min(READ))))?;
         self.may_receive.spend(read);
+        if let Some(cipher) = &mut self.incoming {
+            cipher.apply(&mut self.partial[kept..]);
+        }
         Ok((read > 0).then(|| std::mem::take(&mut self.partial).into()))
     }
 
     /// Writes once, as much as the socket takes.
     async fn write(&mut self, most: usize) -> Result<(), End> {
+        let (peer, events) = (self.key, &mut self.events);
+        let mut served = |block: BlockRef| events.push(Event::Served { peer, block, bytes: block.length() });
+        self.outbox.seal(&self.home.context.buffers, most, &mut served);
         let mut slices = [IoSlice::new(&[]); SLICES];
         let filled = self.outbox.fill(&mut slices, most);
         let Some(written) = write_once(&mut self.writer, &slices[..filled]).await? else { return Ok(()) };
         self.may_send.spend(written);
         self.taken = Instant::now();
-        let (peer, events) = (self.key, &mut self.events);
-        self.outbox
-            .advance(written, |block| events.push(Event::Served { peer, block, bytes: block.length() }));
+        self.outbox.advance(written, served);
         Ok(())
     }
 }
@@ -412,7 +426,12 @@ mod tests {
             tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let place = home.context.connections.clone().try_acquire_owned().unwrap();
         let (orders, queue) = mpsc::channel(8);
-        (Peer::new(PeerKey(1), home, ours.unwrap(), place, queue), theirs.unwrap().0, orders, inbox)
+        (
+            Peer::new(PeerKey(1), home, ours.unwrap(), Ciphers::default(), place, queue),
+            theirs.unwrap().0,
+            orders,
+            inbox,
+        )
     }
 
     // P-06

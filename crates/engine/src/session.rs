@@ -150,6 +150,7 @@ impl Session {
         let record = Record::new(add, hashes, peer_id, memory, seed, info);
         let seat = self.start(wire_hash, Box::new(record), status.clone());
         self.torrents.insert(wire_hash, Member { seat, status });
+        self.context.names.add(wire_hash);
         Ok(torrent)
     }
 
@@ -245,6 +246,7 @@ impl Session {
                 }
             }
             None => {
+                self.context.names.remove(hash);
                 let member = self.torrents.remove(&hash).filter(|_| crashed);
                 if let Some(Member { status, .. }) = member {
                     let failed = Phase::Failed(Arc::new(Halt::Crashed));

@@ -28,7 +28,8 @@ async fn garbage_unknown_torrents_and_our_own_name_are_closed_and_harm_nobody() 
     let mut seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
     complete(&mut seeding).await;
 
-    assert_eq!(closed_after(&a, b"GET / HTTP/1.1\r\n\r\n").await, b"");
+    // What is no handshake may be the key of an encrypted one, until that has no end.
+    closed_after(&a, &b"GET / HTTP/1.1\r\n\r\n".repeat(40)).await;
     let mut shake = Handshake {
         reserved: Reserved([0xff; 8]),
         info_hash: metainfo::InfoHash([7; 20]),

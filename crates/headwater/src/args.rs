@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 pub(crate) use desktop::{Config, ConfigAction, Handler, HandlerAction, HandlerWhat, Notify, Open, Page};
 pub(crate) use files::{Create, Edit, FormatArg, HashArg, Magnet, Show, ShowWhat, Symlinks, Verify};
 pub(crate) use serve::{Publish, Tls, Track, parse_price};
-pub(crate) use transfer::{Encryption, Get, Net, Seed, parse_ratio};
+pub(crate) use transfer::{Get, Net, Seed, parse_ratio};
 
 use crate::settings::Settings;
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use engine::{Config, Families, Listen};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args::{Encryption, Net};
+use crate::args::Net;
 use crate::config::StateDir;
 use crate::failure::{Exit, Failure};
 
@@ -28,6 +28,7 @@ pub(crate) fn engine_config(
         (_, true) => Families::V6,
         _ => Families::Both,
     };
+    config.encryption = net.encryption.map_or(engine::Encryption::Prefer, Into::into);
     if let Some(max) = net.max_peers {
         config.max_peers = usize::try_from(max).unwrap_or(usize::MAX);
     }
@@ -93,14 +94,8 @@ pub(crate) fn refuse_any(flags: &[(bool, &str, &str)]) -> Result<(), Failure> {
 }
 
 fn refuse_unsupported(net: &Net) -> Result<(), Failure> {
-    let insists = matches!(net.encryption, Some(Encryption::Prefer | Encryption::Require));
     refuse_any(&[
         (net.no_tcp, "--no-tcp", "peers are reached by TCP alone: leave it out"),
-        (
-            insists,
-            "--encryption prefer or require",
-            "connections are not encrypted: use --encryption off, or leave it out",
-        ),
         (net.interface.is_some(), "--interface", "bind to the address of the interface: --listen IP:PORT"),
         (net.proxy.is_some(), "--proxy", "connections are direct: leave it out only if that is acceptable"),
         (net.blocklist.is_some(), "--blocklist", "block the addresses in the firewall"),

@@ -41,6 +41,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key { name: "network.listen", flag: "listen", commands: NET, read: listen },
     Key { name: "network.max_peers", flag: "max_peers", commands: NET, read: number },
     Key { name: "network.allow_local", flag: "allow_local", commands: NET, read: switch },
+    Key { name: "network.encryption", flag: "encryption", commands: NET, read: encryption },
     Key { name: "limits.down", flag: "limit_rate", commands: &["get", "open"], read: rate },
     Key { name: "limits.up", flag: "limit_upload", commands: NET, read: rate },
     Key { name: "seeding.ratio", flag: "ratio", commands: &["open"], read: ratio },
@@ -274,6 +275,10 @@ fn time(text: &str) -> Result<Option<String>, String> {
     parse_duration(text).map(|_| Some(text.to_owned()))
 }
 
+fn encryption(text: &str) -> Result<Option<String>, String> {
+    one_of(text, &["off", "allow", "prefer", "require"])
+}
+
 fn page(text: &str) -> Result<Option<String>, String> {
     one_of(text, &["once", "always", "never"])
 }
@@ -356,6 +361,7 @@ mod tests {
             "[seeding]\ntime = \"1 moon\"",
             "[network]\nmax_peers = 0",
             "[open]\npage = \"perhaps\"",
+            "[network]\nencryption = \"perhaps\"",
             "[network]\nlisten = \"nowhere:1\"",
             "[publish]\nurl = \"ftp://x.example\"",
             "[publish]\nurl = \"http://\"",

@@ -130,7 +130,7 @@ fn mistakes_are_answered_with_what_helps() {
         ("show magnet:?dn=x", 4, "not a valid magnet link"),
         ("edit dist.torrent -o y", 3, "cannot read dist.torrent"),
         ("cretae dist", 2, "create"),
-        ("get x.torrent --encryption require", 2, "--encryption"),
+        ("get x.torrent --encryption always", 2, "prefer, require"),
         ("get x.torrent --proxy socks5://localhost:1", 2, "--proxy is not supported"),
         ("get x.torrent -o -", 2, "download to a file"),
         ("track --udp 127.0.0.1:0", 2, "--udp is not supported"),

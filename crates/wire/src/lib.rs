@@ -1,4 +1,5 @@
-//! One peer connection, as bytes: handshake, messages and extensions (BEP 3, 4, 6, 9, 10, 20, 21).
+//! One peer connection, as bytes: handshake, messages and extensions (BEP 3, 4, 6, 9, 10, 20, 21), and
+//! encryption (Message Stream Encryption).
 //!
 //! Pure: bytes in, messages out, and back. It knows no torrent: whether an index exists is for `swarm` to say.
 
@@ -9,6 +10,7 @@
 mod client;
 mod decoder;
 mod encoder;
+pub mod encryption;
 mod extension;
 mod fault;
 mod handshake;

@@ -75,8 +75,15 @@ fn follow(setup: &Setup, world: &mut World, url: &str, page: &str, payload: &Pat
         let folder = world.folder(&format!("{client:?}"))?;
         // Transmission announces from whichever address the system picks, which is that of the tracker here.
         let address = if client == Client::Transmission { World::FIRST } else { world.address() };
-        let task =
-            Task { role: "page", torrent: &torrent, folder: &folder, address, seed: false, upload: None };
+        let task = Task {
+            role: "page",
+            torrent: &torrent,
+            folder: &folder,
+            address,
+            seed: false,
+            upload: None,
+            encrypted: false,
+        };
         client.start(setup, world, &task)?.complete()?;
         same(&want, &named(&folder, payload)?, &format!("{client:?}"))?;
     }

@@ -119,7 +119,7 @@ fn libtorrent(
     let (folder, address): (_, Ipv4Addr) = (world.folder(&name)?, world.address());
     let mut command = Command::new(&setup.python);
     command.arg(setup.scripts.join("libtorrent_peer.py")).arg(torrent).arg(folder);
-    // The last word is a limit of its upload: none.
-    command.args([address.to_string(), PORT.to_string(), "0".to_owned()]);
+    // The last words: no limit of its upload, encryption as it likes.
+    command.args([address.to_string(), PORT.to_string(), "0".to_owned(), "allow".to_owned()]);
     world.start(&name, &mut command)
 }

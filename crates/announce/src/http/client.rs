@@ -38,7 +38,7 @@ const MAX_TOKENS: usize = 1 << 18;
 const RETRIES: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What every announce carries; a URL that has one of them already would let its author speak for us.
-const OURS: [&[u8]; 15] = [
+const OURS: [&[u8]; 17] = [
     b"info_hash",
     b"peer_id",
     b"port",
@@ -54,6 +54,8 @@ const OURS: [&[u8]; 15] = [
     b"ip",
     b"ipv4",
     b"ipv6",
+    b"supportcrypto",
+    b"requirecrypto",
 ];
 
 /// Why a tracker's URL is not used.

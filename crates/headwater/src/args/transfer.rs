@@ -180,8 +180,8 @@ pub(crate) struct Net {
     /// Without TCP (not supported)
     #[arg(long, hide = true)]
     pub(crate) no_tcp: bool,
-    /// Encrypt connections (only off and allow are supported)
-    #[arg(long, value_enum, hide = true)]
+    /// Whether connections to peers are encrypted [default: prefer]
+    #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) encryption: Option<Encryption>,
     /// Network interface to stay on (not supported)
     #[arg(long, value_name = "IF", hide = true)]
@@ -199,12 +199,23 @@ pub(crate) struct Net {
 pub(crate) enum Encryption {
     /// Plain connections only
     Off,
-    /// Encrypted if the other side wants it
+    /// Encrypted if the other side insists
     Allow,
-    /// Encrypted if the other side can
+    /// The opening encrypted if the other side can, the data if it insists
     Prefer,
-    /// Encrypted or not at all
+    /// All encrypted, or no connection
     Require,
+}
+
+impl From<Encryption> for engine::Encryption {
+    fn from(how: Encryption) -> Self {
+        match how {
+            Encryption::Off => Self::Off,
+            Encryption::Allow => Self::Allow,
+            Encryption::Prefer => Self::Prefer,
+            Encryption::Require => Self::Require,
+        }
+    }
 }
 
 impl From<Allocate> for storage::Allocate {
