@@ -37,12 +37,15 @@ pub(crate) struct Congestion {
     window: i64,
     /// In bytes: up to here the window doubles.
     threshold: i64,
+    /// Both as they were before the last loss.
+    before: (i64, i64),
     delays: Delays,
 }
 
 impl Congestion {
     pub(crate) fn new(packet: usize) -> Self {
-        Self { window: bytes(packet * INITIAL) * PARTS, threshold: MOST, delays: Delays::default() }
+        let window = bytes(packet * INITIAL) * PARTS;
+        Self { window, threshold: MOST, before: (window, MOST), delays: Delays::default() }
     }
 
     /// Bytes that may be under way.
@@ -68,14 +71,22 @@ impl Congestion {
 
     /// Packets were lost, of a round trip in which none were before.
     pub(crate) fn lost(&mut self, packet: usize) {
+        self.before = (self.window, self.threshold);
         self.window = (self.window / 2).max(bytes(packet) * PARTS);
         self.threshold = self.window / PARTS;
     }
 
     /// Nothing arrives at all.
     pub(crate) fn timed_out(&mut self, packet: usize) {
+        self.before = (self.window, self.threshold);
         self.threshold = (self.window / PARTS / 2).max(bytes(packet) * 2);
         self.window = bytes(packet) * PARTS;
+    }
+
+    /// The last loss was none.
+    pub(crate) fn regret(&mut self) {
+        self.window = self.window.max(self.before.0);
+        self.threshold = self.threshold.max(self.before.1);
     }
 }
 
@@ -180,5 +191,7 @@ mod tests {
         assert_eq!(congestion.window(), 2 * PACKET);
         congestion.timed_out(PACKET);
         assert_eq!(congestion.window(), PACKET);
+        congestion.regret();
+        assert_eq!(congestion.window(), 2 * PACKET);
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Connection {
     receiver: Receiver,
     /// What the last packet seemed to take to come here, in microseconds.
     delay: u32,
+    /// When the latest packet left, by the peer's clock.
+    newest: Option<u32>,
 }
 
 impl Connection {
@@ -75,6 +77,7 @@ impl Connection {
             sender: Sender::new(sequence::first(syn) + 1, path),
             receiver: Receiver::new(0, capacity),
             delay: 0,
+            newest: None,
         }
     }
 
@@ -88,6 +91,7 @@ impl Connection {
             sender: Sender::new(sequence::first(answer), path),
             receiver: Receiver::new(sequence::first(syn), capacity),
             delay: 0,
+            newest: None,
         }
     }
 
@@ -121,13 +125,18 @@ impl Connection {
             _ if !self.sender.is_plausible(header.ack) => return,
             _ => {}
         }
+        // A window that was overtaken by a smaller one would have us send what does not fit.
+        let is_newest = self.newest.is_none_or(|newest| header.timestamp.wrapping_sub(newest).cast_signed() >= 0);
+        if is_newest {
+            self.newest = Some(header.timestamp);
+        }
         self.delay = micros(now).wrapping_sub(header.timestamp).max(1);
         self.sender.acknowledged(
             now,
             Acknowledged {
                 ack: header.ack,
                 selective: packet.selective.unwrap_or_default(),
-                window: header.window,
+                window: is_newest.then_some(header.window),
                 delay: header.delay,
                 bare: header.kind == Kind::State,
             },

@@ -17,10 +17,15 @@ const MOST: Duration = Duration::from_secs(16);
 pub(crate) struct RoundTrip {
     /// Mean and mean deviation.
     measured: Option<(Duration, Duration)>,
+    /// The least ever.
+    least: Option<Duration>,
+    /// Quarters of the mean by which packets may be late; less one.
+    more_slack: u32,
 }
 
 impl RoundTrip {
     pub(crate) fn measure(&mut self, sample: Duration) {
+        self.least = Some(self.least.map_or(sample, |least| least.min(sample)));
         self.measured = Some(match self.measured {
             None => (sample, sample / 2),
             Some((mean, deviation)) => ((mean * 7 + sample) / 8, (deviation * 3 + mean.abs_diff(sample)) / 4),
@@ -31,9 +36,20 @@ impl RoundTrip {
         self.measured.map(|(mean, _)| mean)
     }
 
+    /// Whether an acknowledgement so soon after a packet was sent again must be for its first copy.
+    pub(crate) fn is_too_soon(&self, elapsed: Duration) -> bool {
+        self.least.is_some_and(|least| elapsed < least)
+    }
+
     /// How much later than the mean a packet may arrive and have been overtaken only.
     pub(crate) fn slack(&self) -> Duration {
-        self.measured.map_or(INITIAL, |(mean, deviation)| (mean / 4).max(deviation * 2))
+        let quarters = 1 + self.more_slack;
+        self.measured.map_or(INITIAL, |(mean, deviation)| (mean * quarters / 4).max(deviation * 2))
+    }
+
+    /// A packet was held to be lost that was only late: up to a round trip of patience is worth while (RFC 8985).
+    pub(crate) fn be_patient(&mut self) {
+        self.more_slack = (self.more_slack + 1).min(3);
     }
 
     /// How long to wait after `timeouts` of them in a row.

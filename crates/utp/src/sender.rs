@@ -45,6 +45,8 @@ pub(crate) struct Sender {
     duplicates: usize,
     /// Losses before this packet belong to a round trip that had one.
     recovery: u64,
+    /// Packets of that round trip that were held to be lost and may have been.
+    losses: usize,
     /// The latest packet that was not full: only one is under way.
     small: u64,
     queue: VecDeque<Bytes>,
@@ -105,7 +107,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Acknowledged<'a> {
     pub(crate) ack: u16,
     pub(crate) selective: &'a [u8],
-    pub(crate) window: u32,
+    /// `None`: older than what is known.
+    pub(crate) window: Option<u32>,
     pub(crate) delay: u32,
     /// Nothing but an acknowledgement.
     pub(crate) bare: bool,
@@ -126,6 +129,7 @@ impl Sender {
             highest: 0,
             duplicates: 0,
             recovery: 0,
+            losses: 0,
             small: 0,
             queue: VecDeque::new(),
             queued: 0,
@@ -305,7 +309,9 @@ impl Sender {
         if ack + 1 < self.base || ack >= self.next_number() {
             return;
         }
-        self.peer_window = usize::try_from(said.window).unwrap_or(usize::MAX);
+        if let Some(window) = said.window {
+            self.peer_window = usize::try_from(window).unwrap_or(usize::MAX);
+        }
         self.timeouts = 0;
         let limited =
             self.queued > 0 || self.lost > 0 || self.under_way + self.packet() > self.congestion.window();
@@ -314,10 +320,10 @@ impl Sender {
         while self.base <= ack
             && let Some(sent) = self.flight.pop_front()
         {
-            self.arrive(sent, self.base, &mut arrived);
+            self.arrive(now, sent, self.base, &mut arrived);
             self.base += 1;
         }
-        self.selectively(ack, said.selective, &mut arrived);
+        self.selectively(now, ack, said.selective, &mut arrived);
         let is_duplicate = said.bare && said.selective.is_empty() && self.base == before && !self.flight.is_empty();
         self.duplicates = if is_duplicate { self.duplicates + 1 } else { 0 };
         if let Some((transmission, at, again)) = arrived.latest {
@@ -332,7 +338,7 @@ impl Sender {
         self.find_lost(now);
     }
 
-    fn selectively(&mut self, ack: u64, mask: &[u8], arrived: &mut Arrived) {
+    fn selectively(&mut self, now: Duration, ack: u64, mask: &[u8], arrived: &mut Arrived) {
         let bits = mask.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
         let mut highest = 0;
         for (number, _) in (ack + 2..).zip(bits).filter(|(_, is_set)| *is_set) {
@@ -346,13 +352,13 @@ impl Sender {
             let payload = std::mem::take(&mut slot.payload);
             let sent = Sent { payload, ..*slot };
             slot.state = Fate::Arrived;
-            self.arrive(sent, number, arrived);
+            self.arrive(now, sent, number, arrived);
         }
         self.highest = self.highest.max(highest);
     }
 
     /// Counts a packet, unless it was counted before.
-    fn arrive(&mut self, sent: Sent, number: u64, arrived: &mut Arrived) {
+    fn arrive(&mut self, now: Duration, sent: Sent, number: u64, arrived: &mut Arrived) {
         let size = sent.payload.len() + Header::LENGTH;
         match sent.state {
             Fate::Arrived => return,
@@ -362,10 +368,23 @@ impl Sender {
         if sent.probe && !sent.again && sent.state == Fate::UnderWay {
             self.path.probe_arrived();
         }
+        if sent.again && self.round_trip.is_too_soon(now.saturating_sub(sent.at)) {
+            self.regret();
+        }
         self.overtaken |= !sent.again && number < self.highest;
         arrived.bytes += size;
         let this = (sent.transmission, sent.at, sent.again);
         arrived.latest = arrived.latest.max(Some(this));
+    }
+
+    /// A packet that was sent again had only been late.
+    fn regret(&mut self) {
+        self.overtaken = true;
+        self.round_trip.be_patient();
+        self.losses = self.losses.saturating_sub(1);
+        if self.losses == 0 {
+            self.congestion.regret();
+        }
     }
 
     // ── what is lost ──
@@ -413,8 +432,10 @@ impl Sender {
         if sent.probe && !sent.again {
             self.path.probe_lost();
         } else if number >= self.recovery {
-            self.recovery = next;
+            (self.recovery, self.losses) = (next, 1);
             self.congestion.lost(packet);
+        } else {
+            self.losses += 1;
         }
         self.rearm(now);
     }
@@ -447,6 +468,7 @@ impl Sender {
         for sent in self.flight.iter_mut().filter(|sent| sent.state == Fate::UnderWay) {
             sent.state = Fate::Lost;
             self.lost += 1;
+            self.losses += 1;
             if sent.probe && !sent.again {
                 self.path.probe_lost();
             }
