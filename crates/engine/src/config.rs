@@ -29,6 +29,10 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// The address families to use.
     pub families: Families,
+    /// Reach peers by TCP, and let them reach us by it.
+    pub tcp: bool,
+    /// The same for uTP (BEP 29), which is tried when TCP leads nowhere.
+    pub utp: bool,
     /// Program and version, as told to peers and trackers (`Headwater 0.1.0`).
     pub client: String,
     /// Unverified blocks and blocks on their way out may take this many bytes of memory, all torrents together.
@@ -47,6 +51,8 @@ impl Config {
             allow_local: false,
             ca_file: None,
             families: Families::Both,
+            tcp: true,
+            utp: true,
             client: concat!("Headwater ", env!("CARGO_PKG_VERSION")).into(),
             memory: 64 << 20,
         }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::http::Http;
 use crate::limits::Bucket;
+use crate::utp::Ports;
 
 /// Dials under way at a time, all torrents together: more of them fill the tables of home routers.
 const HALF_OPEN: usize = 100;
@@ -49,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) half_open: Semaphore,
     pub(crate) buffers: Buffers,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) utp: Ports,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -71,6 +73,7 @@ impl Context {
             half_open: Semaphore::new(HALF_OPEN),
             buffers: Buffers::default(),
             backlog: Arc::default(),
+            utp: Ports::default(),
             bans: watch::Sender::default(),
             config,
         })

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use swarm::{Endpoint, Event, PeerKey};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wire::{Handshake, Reserved};
 
+use crate::config::Config;
+use crate::context::Context;
 use crate::listen::{self, Incoming};
 use crate::outside::{Home, Input, Joined};
 use crate::peer::Peer;
+use crate::stream::Stream;
 use crate::{PEER_ORDERS, bind};
 
 /// How long a connection may take to come about: three tries of TCP (at 0, 1 and 3 s), and the way back.
@@ -41,19 +43,32 @@ pub(crate) async fn incoming(home: Arc<Home>, key: PeerKey, incoming: Incoming) 
     join(home, key, from, true, stream, &handshake, place).await;
 }
 
-async fn reach(home: &Home, at: SocketAddr) -> io::Result<(TcpStream, Handshake, OwnedSemaphorePermit)> {
+async fn reach(home: &Home, at: SocketAddr) -> io::Result<(Stream, Handshake, OwnedSemaphorePermit)> {
     if home.context.is_banned(at.ip()) || !home.context.config.families.allow(at.ip()) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let place = home.context.connections.clone().try_acquire_owned().map_err(io::Error::other)?;
     let _half_open = home.context.half_open.acquire().await.map_err(io::Error::other)?;
-    let mut stream = bind::connect(at, home.context.config.listen, CONNECT).await?;
+    let mut stream = connect(&home.context, at).await?;
     stream.write_all(&our_handshake(home).encode()).await?;
     let handshake = listen::read_handshake(&mut stream).await?;
     if handshake.info_hash != home.wire_hash {
         return Err(io::Error::other("the peer answered for another torrent"));
     }
     Ok((stream, handshake, place))
+}
+
+/// By TCP; if that leads nowhere, by uTP, which passes more home routers (BEP 29).
+async fn connect(context: &Context, at: SocketAddr) -> io::Result<Stream> {
+    let Config { tcp, utp, listen, .. } = context.config;
+    let failed = match tcp {
+        true => match bind::connect(at, listen, CONNECT).await {
+            Ok(stream) => return Ok(Stream::Tcp(stream)),
+            Err(error) => error,
+        },
+        false => io::ErrorKind::Unsupported.into(),
+    };
+    if utp { context.utp.connect(at).await } else { Err(failed) }
 }
 
 fn our_handshake(home: &Home) -> Handshake {
@@ -65,7 +80,7 @@ async fn join(
     key: PeerKey,
     at: SocketAddr,
     incoming: bool,
-    stream: TcpStream,
+    stream: Stream,
     theirs: &Handshake,
     place: OwnedSemaphorePermit,
 ) {

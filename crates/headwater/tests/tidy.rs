@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("swarm", &["metainfo", "wire"]),
     ("sim", &["announce", "bencode", "metainfo", "swarm", "wire"]),
     ("storage", &["bencode", "metainfo"]),
-    ("engine", &["announce", "bencode", "metainfo", "storage", "swarm", "wire"]),
+    ("engine", &["announce", "bencode", "metainfo", "storage", "swarm", "utp", "wire"]),
     ("tracker", &["announce", "metainfo"]),
     ("publish", &["metainfo", "storage"]),
     (

@@ -54,7 +54,14 @@ impl Congestion {
     }
 
     /// Packets arrived. `limited`: more would have been sent if it had been allowed. Without that the window does not grow.
-    pub(crate) fn arrived(&mut self, now: Duration, arrived: usize, delay: u32, limited: bool, packet: usize) {
+    pub(crate) fn arrived(
+        &mut self,
+        now: Duration,
+        arrived: usize,
+        delay: u32,
+        limited: bool,
+        packet: usize,
+    ) {
         let queueing = self.delays.queueing(now, delay);
         let (window, arrived) = (self.window / PARTS, bytes(arrived).min(MOST));
         let change = if window < self.threshold && queueing < FILLING {

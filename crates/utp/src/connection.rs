@@ -126,7 +126,8 @@ impl Connection {
             _ => {}
         }
         // A window that was overtaken by a smaller one would have us send what does not fit.
-        let is_newest = self.newest.is_none_or(|newest| header.timestamp.wrapping_sub(newest).cast_signed() >= 0);
+        let is_newest =
+            self.newest.is_none_or(|newest| header.timestamp.wrapping_sub(newest).cast_signed() >= 0);
         if is_newest {
             self.newest = Some(header.timestamp);
         }
@@ -182,7 +183,9 @@ impl Connection {
 
     pub(crate) fn tick(&mut self, now: Duration, actions: &mut VecDeque<Action>) {
         match self.phase {
-            Phase::Dialling { syns: SYNS, again_at } if again_at <= now => self.end(now, End::TimedOut, actions),
+            Phase::Dialling { syns: SYNS, again_at } if again_at <= now => {
+                self.end(now, End::TimedOut, actions);
+            }
             Phase::Leaving { until } if until <= now => self.phase = Phase::Over,
             Phase::Open | Phase::Leaving { .. } if !self.sender.tick(now) => {
                 self.end(now, End::TimedOut, actions);
@@ -254,7 +257,8 @@ impl Connection {
         if freed > 0 && self.phase == Phase::Open {
             actions.push_back(Action::Writable { key: self.key, bytes: freed });
         }
-        if matches!(self.phase, Phase::Leaving { .. }) && self.sender.is_done() && !self.receiver.is_due(now) {
+        if matches!(self.phase, Phase::Leaving { .. }) && self.sender.is_done() && !self.receiver.is_due(now)
+        {
             self.phase = Phase::Over;
         }
     }

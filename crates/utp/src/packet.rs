@@ -100,7 +100,8 @@ impl<'a> Packet<'a> {
     /// Reads a datagram. Unknown extensions are skipped.
     pub fn decode(datagram: &'a [u8]) -> Result<Self, Malformed> {
         let (head, mut rest) = datagram.split_first_chunk::<{ Header::LENGTH }>().ok_or(Malformed::Short)?;
-        let &[first, mut extension, i0, i1, t0, t1, t2, t3, d0, d1, d2, d3, w0, w1, w2, w3, s0, s1, a0, a1] = head;
+        let &[first, mut extension, i0, i1, t0, t1, t2, t3, d0, d1, d2, d3, w0, w1, w2, w3, s0, s1, a0, a1] =
+            head;
         let kind = match first >> 4 {
             _ if first & 0x0f != VERSION => return Err(Malformed::Version),
             0 => Kind::Data,
@@ -114,10 +115,10 @@ impl<'a> Packet<'a> {
         while extension != 0 {
             let (&[next, length], body) = rest.split_first_chunk().ok_or(Malformed::Short)?;
             let (body, after) = body.split_at_checked(length.into()).ok_or(Malformed::Short)?;
-            if extension == SELECTIVE {
-                if body.is_empty() || body.len() % 4 != 0 || selective.replace(body).is_some() {
-                    return Err(Malformed::Selective);
-                }
+            if extension == SELECTIVE
+                && (body.is_empty() || body.len() % 4 != 0 || selective.replace(body).is_some())
+            {
+                return Err(Malformed::Selective);
             }
             (extension, rest) = (next, after);
         }

@@ -69,7 +69,10 @@ mod tests {
         let mut round_trip = RoundTrip::default();
         assert_eq!(round_trip.timeout(0), ms(1000));
         round_trip.measure(ms(10));
-        assert_eq!((round_trip.timeout(0), round_trip.timeout(1), round_trip.timeout(30)), (ms(500), ms(1000), MOST));
+        assert_eq!(
+            (round_trip.timeout(0), round_trip.timeout(1), round_trip.timeout(30)),
+            (ms(500), ms(1000), MOST)
+        );
         for _ in 0..100 {
             round_trip.measure(ms(800));
         }

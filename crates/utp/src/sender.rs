@@ -217,7 +217,8 @@ impl Sender {
             return None;
         }
         self.transmissions += 1;
-        (sent.at, sent.transmission, sent.state, sent.again) = (now, self.transmissions, Fate::UnderWay, true);
+        (sent.at, sent.transmission, sent.state, sent.again) =
+            (now, self.transmissions, Fate::UnderWay, true);
         self.under_way += size;
         self.lost -= 1;
         self.lost_from = number + 1;
@@ -226,7 +227,8 @@ impl Sender {
     }
 
     fn next_new(&mut self, now: Duration) -> Option<Outgoing> {
-        if self.ending == Ending::Sent || u64::try_from(self.flight.len()).is_ok_and(|flight| flight >= REACH) {
+        if self.ending == Ending::Sent || u64::try_from(self.flight.len()).is_ok_and(|flight| flight >= REACH)
+        {
             return None;
         }
         if self.queued == 0 {
@@ -320,11 +322,12 @@ impl Sender {
         while self.base <= ack
             && let Some(sent) = self.flight.pop_front()
         {
-            self.arrive(now, sent, self.base, &mut arrived);
+            self.arrive(now, &sent, self.base, &mut arrived);
             self.base += 1;
         }
         self.selectively(now, ack, said.selective, &mut arrived);
-        let is_duplicate = said.bare && said.selective.is_empty() && self.base == before && !self.flight.is_empty();
+        let is_duplicate =
+            said.bare && said.selective.is_empty() && self.base == before && !self.flight.is_empty();
         self.duplicates = if is_duplicate { self.duplicates + 1 } else { 0 };
         if let Some((transmission, at, again)) = arrived.latest {
             self.arrived = self.arrived.max(transmission);
@@ -352,13 +355,13 @@ impl Sender {
             let payload = std::mem::take(&mut slot.payload);
             let sent = Sent { payload, ..*slot };
             slot.state = Fate::Arrived;
-            self.arrive(now, sent, number, arrived);
+            self.arrive(now, &sent, number, arrived);
         }
         self.highest = self.highest.max(highest);
     }
 
     /// Counts a packet, unless it was counted before.
-    fn arrive(&mut self, now: Duration, sent: Sent, number: u64, arrived: &mut Arrived) {
+    fn arrive(&mut self, now: Duration, sent: &Sent, number: u64, arrived: &mut Arrived) {
         let size = sent.payload.len() + Header::LENGTH;
         match sent.state {
             Fate::Arrived => return,
@@ -424,7 +427,9 @@ impl Sender {
         let packet = self.packet();
         let next = self.next_number();
         let number = self.base + u64::try_from(index).unwrap_or_default();
-        let Some(sent) = self.flight.get_mut(index).filter(|sent| sent.state == Fate::UnderWay) else { return };
+        let Some(sent) = self.flight.get_mut(index).filter(|sent| sent.state == Fate::UnderWay) else {
+            return;
+        };
         sent.state = Fate::Lost;
         self.under_way -= sent.payload.len() + Header::LENGTH;
         self.lost_from = if self.lost == 0 { number } else { self.lost_from.min(number) };
@@ -464,7 +469,8 @@ impl Sender {
         if self.timeouts > MAX_TIMEOUTS {
             return false;
         }
-        let only_probe = self.flight.len() == 1 && self.flight.front().is_some_and(|sent| sent.probe && !sent.again);
+        let only_probe =
+            self.flight.len() == 1 && self.flight.front().is_some_and(|sent| sent.probe && !sent.again);
         for sent in self.flight.iter_mut().filter(|sent| sent.state == Fate::UnderWay) {
             sent.state = Fate::Lost;
             self.lost += 1;

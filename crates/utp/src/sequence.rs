@@ -26,7 +26,9 @@ mod tests {
     #[test]
     fn numbers_go_on_past_the_wrap_in_both_directions() {
         let near = first(65_534);
-        for (wire_number, expected) in [(65_534, 0), (65_535, 1), (0, 2), (1, 3), (65_533, -1), (32_765, 32_767)] {
+        for (wire_number, expected) in
+            [(65_534, 0), (65_535, 1), (0, 2), (1, 3), (65_533, -1), (32_765, 32_767)]
+        {
             let found = nearest(near, wire_number);
             assert_eq!((found, wire(found)), (near.wrapping_add_signed(expected), wire_number));
         }

@@ -193,7 +193,8 @@ impl Socket {
             }
             Event::Connect { key } => {
                 let path = Path::new(key.at.ip(), self.config.mtu);
-                let connection = Connection::dial(now, key, self.rng.u16(..), path, self.config.receive_window);
+                let connection =
+                    Connection::dial(now, key, self.rng.u16(..), path, self.config.receive_window);
                 self.insert(key, connection);
             }
             Event::Write { key, bytes } => self.with(key, |connection| connection.write(bytes)),
@@ -253,7 +254,11 @@ impl Socket {
             Opening::Early | Opening::First { .. } => {}
             Opening::Stranger => {
                 let (seq, ack) = (self.rng.u16(..), header.seq);
-                self.reply(from, Header { kind: Kind::Reset, seq, ack, window: 0, ..header }, header.timestamp);
+                self.reply(
+                    from,
+                    Header { kind: Kind::Reset, seq, ack, window: 0, ..header },
+                    header.timestamp,
+                );
             }
         }
     }

@@ -4,9 +4,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use utp::{Header, Kind, Malformed, Packet};
 
-const HEADER: [u8; 20] = [
-    0x01, 0, 0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0xff, 0xfe, 0xff, 0xfd,
-];
+const HEADER: [u8; 20] = [0x01, 0, 0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0xff, 0xfe, 0xff, 0xfd];
 
 fn with(first: [u8; 2], rest: &[u8]) -> Vec<u8> {
     [&first, &HEADER[2..], rest].concat()
@@ -42,9 +40,8 @@ fn every_type_and_no_other_is_known() {
 #[test]
 fn unknown_extensions_are_skipped_and_false_lengths_refused() {
     let check = |extension, rest: &[u8]| {
-        Packet::decode(&with([0x21, extension], rest)).map(|packet| {
-            (packet.selective.unwrap_or_default().to_vec(), packet.payload.to_vec())
-        })
+        Packet::decode(&with([0x21, extension], rest))
+            .map(|packet| (packet.selective.unwrap_or_default().to_vec(), packet.payload.to_vec()))
     };
     assert_eq!(check(1, &[0, 4, 1, 2, 3, 4, 5]), Ok((vec![1, 2, 3, 4], vec![5])));
     assert_eq!(check(3, &[1, 2, 9, 9, 0, 4, 1, 2, 3, 4]), Ok((vec![1, 2, 3, 4], vec![])));

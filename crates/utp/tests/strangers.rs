@@ -27,8 +27,7 @@ impl Port {
         header.encode(&[], &mut bytes);
         bytes.extend_from_slice(payload);
         self.bytes_in += bytes.len();
-        let event =
-            Event::Datagram { from: from.parse().unwrap(), bytes: &bytes, segment: bytes.len() };
+        let event = Event::Datagram { from: from.parse().unwrap(), bytes: &bytes, segment: bytes.len() };
         self.socket.handle(self.now, event);
         self.actions()
     }
@@ -84,7 +83,9 @@ fn whoever_received_our_answer_is_let_in() {
     assert_eq!(port.receive("192.0.2.1:1", Header { seq: 1, ..first_data(answer) }, b"second"), []);
     assert!(port.bytes_out <= port.bytes_in);
     let actions = port.receive("192.0.2.1:1", first_data(answer), b"hello");
-    assert!(matches!(&actions[..], [Action::Accepted { .. }, Action::Data { bytes, .. }] if bytes == "hello"));
+    assert!(
+        matches!(&actions[..], [Action::Accepted { .. }, Action::Data { bytes, .. }] if bytes == "hello")
+    );
     assert_eq!(only(&port.wait(1)).ack, 0);
     // Ours count from the answer.
     let key = utp::ConnectionKey { at: "192.0.2.1:1".parse().unwrap(), id: 501 };
@@ -100,13 +101,19 @@ fn data_with_a_guessed_acknowledgement_opens_nothing() {
     let right = first_data(answer).ack;
     let mut let_in = 0;
     for ack in (0..=u16::MAX).filter(|&ack| ack != right) {
-        let actions = port.receive("192.0.2.1:1", Header { ack, ..first_data(answer) }, b"\x13BitTorrent protocol");
+        let actions =
+            port.receive("192.0.2.1:1", Header { ack, ..first_data(answer) }, b"\x13BitTorrent protocol");
         let_in += usize::from(actions.iter().any(|action| !matches!(action, Action::Send { .. })));
     }
     assert_eq!((let_in, port.socket.connections()), (0, 0));
     assert!(port.bytes_out <= port.bytes_in);
     // Nor does another address with the right one.
-    assert!(!port.receive("192.0.2.2:1", first_data(answer), b"x").iter().any(|action| *action == accepted("192.0.2.2:1")));
+    assert!(
+        !port
+            .receive("192.0.2.2:1", first_data(answer), b"x")
+            .iter()
+            .any(|action| *action == accepted("192.0.2.2:1"))
+    );
 }
 
 fn accepted(at: &str) -> Action {

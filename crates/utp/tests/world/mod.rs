@@ -52,7 +52,13 @@ impl Default for Line {
 
 impl Line {
     /// When copies of a packet arrive.
-    pub(crate) fn carry(&mut self, now: Duration, size: usize, probe: bool, rng: &mut fastrand::Rng) -> Vec<Duration> {
+    pub(crate) fn carry(
+        &mut self,
+        now: Duration,
+        size: usize,
+        probe: bool,
+        rng: &mut fastrand::Rng,
+    ) -> Vec<Duration> {
         let mut happens = |permille| rng.u32(..1000) < permille;
         if happens(self.loss) || (probe && size > self.mtu) {
             return vec![];
@@ -64,7 +70,8 @@ impl Line {
         self.waited += starts - now;
         self.packets += 1;
         self.free_at = starts + Duration::from_nanos((size as u64 + 28) * 1_000_000_000 / self.rate);
-        let late = if happens(self.reorder) { Duration::from_millis(5) + self.delay / 4 } else { Duration::ZERO };
+        let late =
+            if happens(self.reorder) { Duration::from_millis(5) + self.delay / 4 } else { Duration::ZERO };
         let copies = if happens(self.duplicate) { 2 } else { 1 };
         let jitter = u64::try_from(self.jitter.as_micros()).unwrap();
         (0..copies)
@@ -200,7 +207,9 @@ impl World {
             while let Some(entry) = self.arrivals.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 match entry.remove() {
                     Arrival::Datagram { to, bytes } => self.arrive(to, &bytes),
-                    Arrival::Reno { packet } => self.schedule(self.now + self.lines[1].delay, Arrival::RenoAck { packet }),
+                    Arrival::Reno { packet } => {
+                        self.schedule(self.now + self.lines[1].delay, Arrival::RenoAck { packet })
+                    }
                     Arrival::RenoAck { packet } => self.reno.as_mut().unwrap().acknowledged(self.now, packet),
                 }
             }

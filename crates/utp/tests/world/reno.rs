@@ -52,7 +52,9 @@ impl Reno {
         }
         self.arrived += 1;
         self.window += if self.window < self.threshold { 1.0 } else { 1.0 / self.window };
-        while let Some((&oldest, _)) = self.flight.first_key_value().filter(|&(&oldest, _)| oldest + 3 <= packet) {
+        while let Some((&oldest, _)) =
+            self.flight.first_key_value().filter(|&(&oldest, _)| oldest + 3 <= packet)
+        {
             self.flight.remove(&oldest);
             if oldest > self.recovery {
                 self.recovery = self.next;
