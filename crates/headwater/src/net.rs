@@ -22,6 +22,8 @@ pub(crate) fn engine_config(
     config.download_limit = download_limit;
     config.upload_limit = upload_limit;
     config.allow_local = net.allow_local;
+    config.tcp = !net.no_tcp;
+    config.utp = !net.no_utp;
     config.ca_file.clone_from(&net.ca_file);
     config.families = match (net.ipv4, net.ipv6) {
         (true, _) => Families::V4,
@@ -95,7 +97,6 @@ pub(crate) fn refuse_any(flags: &[(bool, &str, &str)]) -> Result<(), Failure> {
 fn refuse_unsupported(net: &Net) -> Result<(), Failure> {
     let insists = matches!(net.encryption, Some(Encryption::Prefer | Encryption::Require));
     refuse_any(&[
-        (net.no_tcp, "--no-tcp", "peers are reached by TCP alone: leave it out"),
         (
             insists,
             "--encryption prefer or require",

@@ -88,9 +88,9 @@ mod tests {
             path.probe_sent();
             assert_eq!(path.next_probe(), None);
             if size <= takes {
-                path.probe_arrived()
+                path.probe_arrived();
             } else {
-                path.probe_lost()
+                path.probe_lost();
             }
             probes += 1;
         }

@@ -1,7 +1,10 @@
 //! Whole transfers over lines good and bad (L-03).
 
+#![allow(clippy::cast_precision_loss, reason = "counts of a test are small")]
+
 mod world;
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -93,8 +96,9 @@ fn lossy_and_long_lines_are_used_as_well_as_the_rules_allow() {
             let mark = (window / seconds * (1.0 - p)).min(line_rate);
             let well = goodput >= 0.8 * mark;
             all_well &= well;
-            table += &format!(
-                "loss {loss:3} ‰, {round_trip:3} ms: {:7.0} of {:7.0} kB/s ({:.2}), queue {:?}{}\n",
+            let _never_fails = writeln!(
+                table,
+                "loss {loss:3} ‰, {round_trip:3} ms: {:7.0} of {:7.0} kB/s ({:.2}), queue {:?}{}",
                 goodput / 1e3,
                 mark / 1e3,
                 goodput / mark,

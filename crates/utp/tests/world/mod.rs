@@ -1,6 +1,7 @@
 //! Two sockets, a line between them, and a clock: what the tests of whole transfers stand on.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::cast_precision_loss, reason = "counts of a test are small")]
 
 pub(crate) mod reno;
 
@@ -64,10 +65,11 @@ impl Line {
             return vec![];
         }
         let starts = self.free_at.max(now);
-        if starts - now > self.queue {
+        let wait = starts.saturating_sub(now);
+        if wait > self.queue {
             return vec![];
         }
-        self.waited += starts - now;
+        self.waited += wait;
         self.packets += 1;
         self.free_at = starts + Duration::from_nanos((size as u64 + 28) * 1_000_000_000 / self.rate);
         let late =
@@ -208,7 +210,7 @@ impl World {
                 match entry.remove() {
                     Arrival::Datagram { to, bytes } => self.arrive(to, &bytes),
                     Arrival::Reno { packet } => {
-                        self.schedule(self.now + self.lines[1].delay, Arrival::RenoAck { packet })
+                        self.schedule(self.now + self.lines[1].delay, Arrival::RenoAck { packet });
                     }
                     Arrival::RenoAck { packet } => self.reno.as_mut().unwrap().acknowledged(self.now, packet),
                 }
