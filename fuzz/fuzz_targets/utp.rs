@@ -50,7 +50,7 @@ fuzz_target!(|steps: Vec<Step>| {
                     ack: last.seq.wrapping_add_signed(ack),
                 };
                 let mut bytes = BytesMut::new();
-                header.encode(&mask[..mask.len().min(252) / 4 * 4], &mut bytes);
+                header.encode(&mask[..mask.len().min(252) / 4 * 4], None, &mut bytes);
                 bytes.resize(bytes.len() + usize::from(payload % 2000), 0);
                 datagram(&mut socket, now, at, &bytes);
             }

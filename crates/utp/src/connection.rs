@@ -20,6 +20,9 @@ use crate::socket::{Action, ConnectionKey};
 const SYN_TIMEOUT: Duration = Duration::from_secs(1);
 const SYNS: u32 = 3;
 
+/// The largest datagram we take: all there are.
+const LARGEST: u16 = u16::MAX;
+
 /// How long the last bytes may take to arrive once nobody is interested in the connection any more.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -95,6 +98,10 @@ impl Connection {
         }
     }
 
+    fn is_loopback(&self) -> bool {
+        self.key.at.ip().to_canonical().is_loopback()
+    }
+
     /// Whether a reset with this id can be meant for us: its sender knows only the id that we sent.
     pub(crate) fn answers_to(&self, id: u16) -> bool {
         id == self.key.id || id == self.send_id
@@ -130,6 +137,9 @@ impl Connection {
             self.newest.is_none_or(|newest| header.timestamp.wrapping_sub(newest).cast_signed() >= 0);
         if is_newest {
             self.newest = Some(header.timestamp);
+        }
+        if let Some(takes) = packet.takes.filter(|_| self.is_loopback()) {
+            self.sender.widen(takes.into());
         }
         self.delay = micros(now).wrapping_sub(header.timestamp).max(1);
         self.sender.acknowledged(
@@ -226,7 +236,7 @@ impl Connection {
                     *again_at = now + SYN_TIMEOUT * (1 << *syns);
                     *syns += 1;
                     let header = Header { id: self.key.id, ack: 0, ..self.header(now, Kind::Syn, self.syn) };
-                    run.push(&header, &[], &[], false);
+                    run.push(&header, &[], false);
                 }
                 return false;
             }
@@ -238,7 +248,7 @@ impl Connection {
                 return false;
             };
             let header = self.header(now, outgoing.kind, outgoing.seq);
-            run.push(&header, &[], &outgoing.payload, outgoing.probe);
+            run.push(&header, &outgoing.payload, outgoing.probe);
         }
         true
     }
@@ -247,7 +257,7 @@ impl Connection {
         if self.receiver.is_due(now) {
             let seq = sequence::wire(self.sender.next_number());
             let header = self.header(now, Kind::State, seq);
-            run.push(&header, &self.receiver.selective(), &[], false);
+            run.push_state(&header, &self.receiver.selective(), self.is_loopback().then_some(LARGEST));
         }
     }
 

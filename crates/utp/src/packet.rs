@@ -45,6 +45,9 @@ pub struct Packet<'a> {
     pub header: Header,
     /// The selective acknowledgement: bit `i`, lowest bit first, is packet `ack + 2 + i`.
     pub selective: Option<&'a [u8]>,
+    /// The largest datagram that its sender takes: an extension of ours, for loopback, where all sizes pass but not all
+    /// programs have room for them.
+    pub takes: Option<u16>,
     /// What comes after the header and its extensions.
     pub payload: &'a [u8],
 }
@@ -65,13 +68,15 @@ pub enum Malformed {
 
 const VERSION: u8 = 1;
 const SELECTIVE: u8 = 1;
+const TAKES: u8 = 200;
 
 impl Header {
     /// Bytes without extensions.
     pub const LENGTH: usize = 20;
 
-    /// Appends the header, and the extension if there is one: whole 32-bit words, at most 63 of them.
-    pub fn encode(&self, selective: &[u8], out: &mut BytesMut) {
+    /// Appends the header and the extensions there are: the selective acknowledgement has whole 32-bit words, at most 63 of
+    /// them.
+    pub fn encode(&self, selective: &[u8], takes: Option<u16>, out: &mut BytesMut) {
         let kind = match self.kind {
             Kind::Data => 0,
             Kind::Fin => 1,
@@ -80,7 +85,8 @@ impl Header {
             Kind::Syn => 4,
         };
         out.put_u8(kind << 4 | VERSION);
-        out.put_u8(if selective.is_empty() { 0 } else { SELECTIVE });
+        let then = if takes.is_some() { TAKES } else { 0 };
+        out.put_u8(if selective.is_empty() { then } else { SELECTIVE });
         out.put_u16(self.id);
         out.put_u32(self.timestamp);
         out.put_u32(self.delay);
@@ -89,9 +95,13 @@ impl Header {
         out.put_u16(self.ack);
         if let Ok(length @ 1..) = u8::try_from(selective.len()) {
             debug_assert_eq!(length % 4, 0);
-            out.put_u8(0);
+            out.put_u8(then);
             out.put_u8(length);
             out.put_slice(selective);
+        }
+        if let Some(takes) = takes {
+            out.put_slice(&[0, 2]);
+            out.put_u16(takes);
         }
     }
 }
@@ -111,7 +121,7 @@ impl<'a> Packet<'a> {
             4 => Kind::Syn,
             _ => return Err(Malformed::Version),
         };
-        let mut selective = None;
+        let (mut selective, mut takes) = (None, None);
         while extension != 0 {
             let (&[next, length], body) = rest.split_first_chunk().ok_or(Malformed::Short)?;
             let (body, after) = body.split_at_checked(length.into()).ok_or(Malformed::Short)?;
@@ -119,6 +129,9 @@ impl<'a> Packet<'a> {
                 && (body.is_empty() || body.len() % 4 != 0 || selective.replace(body).is_some())
             {
                 return Err(Malformed::Selective);
+            }
+            if extension == TAKES {
+                takes = body.try_into().ok().map(u16::from_be_bytes);
             }
             (extension, rest) = (next, after);
         }
@@ -131,6 +144,6 @@ impl<'a> Packet<'a> {
             seq: u16::from_be_bytes([s0, s1]),
             ack: u16::from_be_bytes([a0, a1]),
         };
-        Ok(Self { header, selective, payload: rest })
+        Ok(Self { header, selective, takes, payload: rest })
     }
 }

@@ -7,9 +7,6 @@ use std::net::IpAddr;
 /// What every IPv4 path takes: 576 bytes less IP and UDP headers. IPv6 paths take more.
 const EVERY_PATH: usize = 576 - 28;
 
-/// What loopback takes on all systems: macOS sends no datagrams above 9,216 bytes, headers included.
-const LOOPBACK: usize = 9216 - 48;
-
 /// The largest UDP payload there is, in IPv4.
 pub(crate) const MOST: usize = 65_507;
 
@@ -30,6 +27,8 @@ pub(crate) struct Path {
     next: usize,
     under_way: bool,
     lost: u8,
+    /// It does not end at the interface's MTU.
+    is_wide: bool,
 }
 
 impl Path {
@@ -37,10 +36,9 @@ impl Path {
     pub(crate) fn new(to: IpAddr, interface: usize) -> Self {
         let to = to.to_canonical();
         let headers = if to.is_ipv4() { 28 } else { 48 };
-        let (passes, may_pass) =
-            if to.is_loopback() { (LOOPBACK, MOST) } else { (EVERY_PATH, interface.saturating_sub(headers)) };
-        let may_pass = may_pass.clamp(passes, MOST);
-        Self { passes, may_pass, next: may_pass, under_way: false, lost: 0 }
+        let passes = EVERY_PATH;
+        let may_pass = interface.saturating_sub(headers).clamp(passes, MOST);
+        Self { passes, may_pass, next: may_pass, under_way: false, lost: 0, is_wide: false }
     }
 
     /// The size for datagrams that should arrive.
@@ -51,6 +49,15 @@ impl Path {
     /// The size to try next, if it is time to try one.
     pub(crate) fn next_probe(&self) -> Option<usize> {
         (!self.under_way && self.may_pass - self.passes > CLOSE).then_some(self.next)
+    }
+
+    /// The peer takes datagrams of this size, and the path is no path but loopback.
+    pub(crate) fn widen(&mut self, takes: usize) {
+        if !self.under_way && !self.is_wide {
+            (self.is_wide, self.lost) = (true, 0);
+            self.may_pass = takes.clamp(self.passes, MOST);
+            self.next = self.may_pass;
+        }
     }
 
     pub(crate) fn probe_sent(&mut self) {
@@ -101,7 +108,6 @@ mod tests {
     fn the_size_that_a_path_takes_is_found() {
         assert_eq!(search("192.0.2.1", 1472), (1472, 1));
         assert_eq!(search("2001:db8::1", 1452), (1452, 1));
-        assert_eq!(search("127.0.0.1", 65_507), (65_507, 1));
         for takes in (EVERY_PATH..1472).step_by(13) {
             let (size, probes) = search("192.0.2.1", takes);
             assert!(
@@ -109,6 +115,21 @@ mod tests {
                 "{takes}: {size} after {probes}"
             );
         }
+    }
+
+    #[test]
+    fn loopback_is_as_wide_as_the_peer_says() {
+        let mut path = Path::new("127.0.0.1".parse().unwrap(), 1500);
+        path.probe_sent();
+        path.widen(65_507);
+        assert_eq!(path.size(), EVERY_PATH);
+        path.probe_arrived();
+        assert_eq!((path.size(), path.next_probe()), (1472, None));
+        path.widen(65_507);
+        assert_eq!(path.next_probe(), Some(65_507));
+        path.probe_sent();
+        path.probe_arrived();
+        assert_eq!((path.size(), path.next_probe()), (65_507, None));
     }
 
     #[test]

@@ -34,22 +34,36 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a packet; a probe, which must not be fragmented, leaves alone.
-    pub(crate) fn push(&mut self, header: &Header, selective: &[u8], payload: &[u8], probe: bool) {
-        let extension = if selective.is_empty() { 0 } else { 2 + selective.len() };
-        let size = Header::LENGTH + extension + payload.len();
+    pub(crate) fn push(&mut self, header: &Header, payload: &[u8], probe: bool) {
+        let size = Header::LENGTH + payload.len();
         if probe || !self.takes(size) {
             self.finish(false);
         }
-        header.encode(selective, self.bytes);
+        header.encode(&[], None, self.bytes);
         self.bytes.extend_from_slice(payload);
+        self.pushed(size);
+        if probe {
+            self.finish(true);
+        }
+    }
+
+    /// Adds an acknowledgement.
+    pub(crate) fn push_state(&mut self, header: &Header, selective: &[u8], takes: Option<u16>) {
+        let extension = |length| if length == 0 { 0 } else { 2 + length };
+        let size = Header::LENGTH + extension(selective.len()) + extension(takes.map_or(0, |_| 2));
+        if !self.takes(size) {
+            self.finish(false);
+        }
+        header.encode(selective, takes, self.bytes);
+        self.pushed(size);
+    }
+
+    fn pushed(&mut self, size: usize) {
         if self.packets == 0 {
             self.segment = size;
         }
         self.packets += 1;
         self.closed = size < self.segment;
-        if probe {
-            self.finish(true);
-        }
     }
 
     fn takes(&self, size: usize) -> bool {

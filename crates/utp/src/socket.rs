@@ -274,7 +274,7 @@ impl Socket {
         let timestamp = micros(self.now);
         let header = Header { timestamp, delay: timestamp.wrapping_sub(sent).max(1), ..header };
         let mut run = Run::new(to, &mut self.bytes, &mut self.actions);
-        run.push(&header, &[], &[], false);
+        run.push(&header, &[], false);
         run.finish(false);
     }
 

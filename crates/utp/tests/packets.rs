@@ -23,7 +23,7 @@ fn the_fields_are_where_the_bep_says() {
         seq: 65_534,
         ack: 65_533,
     };
-    assert_eq!(packet, Packet { header, selective: None, payload: b"payload" });
+    assert_eq!(packet, Packet { header, selective: None, takes: None, payload: b"payload" });
 }
 
 #[test]
@@ -64,15 +64,15 @@ fn whatever_is_cut_short_is_refused() {
 
 proptest! {
     #[test]
-    fn what_is_written_can_be_read(kind in 0usize..5, numbers: (u16, u16, u16), times: (u32, u32, u32), words in 0usize..=63, payload: Vec<u8>) {
+    fn what_is_written_can_be_read(kind in 0usize..5, numbers: (u16, u16, u16), times: (u32, u32, u32), words in 0usize..=63, takes: Option<u16>, payload: Vec<u8>) {
         let ((id, seq, ack), (timestamp, delay, window)) = (numbers, times);
         let kind = [Kind::Data, Kind::Fin, Kind::State, Kind::Reset, Kind::Syn][kind];
         let header = Header { kind, id, timestamp, delay, window, seq, ack };
         let mask = vec![7; words * 4];
         let mut bytes = BytesMut::new();
-        header.encode(&mask, &mut bytes);
+        header.encode(&mask, takes, &mut bytes);
         bytes.extend_from_slice(&payload);
         let selective = (words > 0).then_some(&mask[..]);
-        prop_assert_eq!(Packet::decode(&bytes), Ok(Packet { header, selective, payload: &payload }));
+        prop_assert_eq!(Packet::decode(&bytes), Ok(Packet { header, selective, takes, payload: &payload }));
     }
 }

@@ -24,7 +24,7 @@ impl Port {
 
     fn receive(&mut self, from: &str, header: Header, payload: &[u8]) -> Vec<Action> {
         let mut bytes = BytesMut::new();
-        header.encode(&[], &mut bytes);
+        header.encode(&[], None, &mut bytes);
         bytes.extend_from_slice(payload);
         self.bytes_in += bytes.len();
         let event = Event::Datagram { from: from.parse().unwrap(), bytes: &bytes, segment: bytes.len() };
@@ -125,7 +125,7 @@ fn accepted(at: &str) -> Action {
 fn a_flood_of_syns_takes_no_memory_and_is_answered_byte_for_byte() {
     let mut port = Port::new();
     let mut syn = BytesMut::new();
-    SYN.encode(&[], &mut syn);
+    SYN.encode(&[], None, &mut syn);
     for address in 0..200_000 {
         let from = SocketAddr::new(Ipv4Addr::from_bits(address).into(), 6881);
         port.socket.handle(port.now, Event::Datagram { from, bytes: &syn, segment: syn.len() });
