@@ -31,6 +31,10 @@ pub struct Config {
     pub families: Families,
     /// Whether connections to peers are encrypted.
     pub encryption: Encryption,
+    /// Reach peers by TCP, and let them reach us by it.
+    pub tcp: bool,
+    /// The same for uTP (BEP 29), which is tried when TCP leads nowhere.
+    pub utp: bool,
     /// Program and version, as told to peers and trackers (`Headwater 0.1.0`).
     pub client: String,
     /// Unverified blocks and blocks on their way out may take this many bytes of memory, all torrents together.
@@ -50,6 +54,8 @@ impl Config {
             ca_file: None,
             families: Families::Both,
             encryption: Encryption::default(),
+            tcp: true,
+            utp: true,
             client: concat!("Headwater ", env!("CARGO_PKG_VERSION")).into(),
             memory: 64 << 20,
         }

@@ -19,6 +19,7 @@ use crate::encryption::Names;
 use crate::error::StartError;
 use crate::http::Http;
 use crate::limits::Bucket;
+use crate::utp::Ports;
 
 /// Dials under way at a time, all torrents together: more of them fill the tables of home routers.
 const HALF_OPEN: usize = 100;
@@ -60,6 +61,7 @@ pub(crate) struct Context {
     /// Held by each peer task that has blocks to send.
     pub(crate) serving: Arc<()>,
     pub(crate) names: Names,
+    pub(crate) utp: Ports,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -84,6 +86,7 @@ impl Context {
             backlog: Arc::default(),
             serving: Arc::default(),
             names: Names::default(),
+            utp: Ports::default(),
             bans: watch::Sender::default(),
             config,
         })

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::{Endpoint, Event, PeerKey};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wire::{Handshake, Reserved};
 
+use crate::config::Config;
+use crate::context::Context;
 use crate::encryption::{self, Ciphers};
 use crate::listen::Incoming;
 use crate::outside::{Home, Input, Joined};
 use crate::peer::Peer;
+use crate::stream::Stream;
 use crate::{PEER_ORDERS, bind};
 
 /// How long a connection may take to come about: three tries of TCP (at 0, 1 and 3 s), and the way back.
@@ -42,7 +44,7 @@ pub(crate) async fn incoming(home: Arc<Home>, key: PeerKey, incoming: Incoming) 
 }
 
 /// A connection that is through its handshake, theirs at least.
-type Opened = (TcpStream, Handshake, Ciphers);
+type Opened = (Stream, Handshake, Ciphers);
 
 async fn reach(home: &Home, at: SocketAddr) -> io::Result<(Opened, OwnedSemaphorePermit)> {
     if home.context.is_banned(at.ip()) || !home.context.config.families.allow(at.ip()) {
@@ -52,7 +54,7 @@ async fn reach(home: &Home, at: SocketAddr) -> io::Result<(Opened, OwnedSemaphor
     let _half_open = home.context.half_open.acquire().await.map_err(io::Error::other)?;
     let (encryption, mut failure) = (home.context.config.encryption, io::ErrorKind::Unsupported.into());
     for &encrypted in encryption.ways() {
-        let mut stream = bind::connect(at, home.context.config.listen, CONNECT).await?;
+        let mut stream = connect(&home.context, at).await?;
         match encryption::call(&mut stream, &our_handshake(home), encryption, encrypted).await {
             Ok((handshake, ciphers)) => return Ok(((stream, handshake, ciphers), place)),
             // Who hangs up may speak in another way; who says something else, or nothing, does not.
@@ -66,6 +68,19 @@ async fn reach(home: &Home, at: SocketAddr) -> io::Result<(Opened, OwnedSemaphor
 fn hung_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// By TCP; if that leads nowhere, by uTP, which passes more home routers (BEP 29).
+async fn connect(context: &Context, at: SocketAddr) -> io::Result<Stream> {
+    let Config { tcp, utp, listen, .. } = context.config;
+    let failed = match tcp {
+        true => match bind::connect(at, listen, CONNECT).await {
+            Ok(stream) => return Ok(Stream::Tcp(stream)),
+            Err(error) => error,
+        },
+        false => io::ErrorKind::Unsupported.into(),
+    };
+    if utp { context.utp.connect(at).await } else { Err(failed) }
 }
 
 fn our_handshake(home: &Home) -> Handshake {

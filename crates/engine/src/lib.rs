@@ -9,6 +9,7 @@
 //! | `listen` | the listening sockets and the connections that have not shaken hands |
 //! | `torrent`, one each while it is not idle | the swarm or metadata fetch, the announcer, the list of peer tasks |
 //! | `peer`, one each | a socket, its buffers, its outgoing queue |
+//! | `utp`, one for each UDP port | the socket, all connections over it |
 //! | `webseed`, one for each fetch | a connection to a web server, which the next fetch goes on with |
 //!
 //! # Channels
@@ -40,7 +41,9 @@ mod save;
 mod session;
 mod start;
 mod status;
+mod stream;
 mod torrent;
+mod utp;
 mod webseed;
 
 use std::sync::Arc;
@@ -59,6 +62,7 @@ pub use storage::{Allocate, StorageError};
 pub use swarm::{Completions, Mode, Priority, Sizing};
 
 use context::Context;
+use listen::Door;
 
 /// Commands to the session: they come from people, one at a time.
 const SESSION_COMMANDS: usize = 16;
@@ -104,9 +108,25 @@ impl Engine {
     /// Must be called inside a tokio runtime.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (listeners, port) = bind::listen(config.listen, config.families)?;
-        let context = Arc::new(Context::new(config, port).await?);
+        let mut context = Context::new(config, port).await?;
+        let (mut doors, mut ports) = (Vec::new(), Vec::new());
+        for listener in listeners {
+            if context.config.utp {
+                match bind::datagrams(&listener).and_then(|socket| context.utp.open(socket, context.start)) {
+                    Ok((port, accepted)) => {
+                        ports.push(port);
+                        doors.push(Door::Utp(accepted));
+                    }
+                    Err(error) => tracing::warn!(%error, "no uTP"),
+                }
+            }
+            if context.config.tcp {
+                doors.push(Door::Tcp(listener));
+            }
+        }
+        let context = Arc::new(context);
         let (commands, inbox) = mpsc::channel(SESSION_COMMANDS);
-        let session = tokio::spawn(session::run(context.clone(), listeners, commands.downgrade(), inbox));
+        let session = tokio::spawn(session::run(context.clone(), doors, ports, commands.downgrade(), inbox));
         Ok(Self { context, commands, session })
     }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{self, AbortHandle, JoinSet};
 use wire::Handshake;
@@ -16,6 +16,8 @@ use wire::Handshake;
 use crate::bind;
 use crate::context::Context;
 use crate::encryption::{self, Ciphers};
+use crate::stream::Stream;
+use crate::utp;
 
 /// Unfinished handshakes of one address, loopback apart (P-08). Peers behind one address seldom come in a crowd.
 const UNFINISHED_PER_ADDRESS: usize = 8;
@@ -29,7 +31,7 @@ const UNFINISHED: usize = 256;
 /// A connection through its first half of the handshake.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) from: SocketAddr,
     pub(crate) handshake: Handshake,
     pub(crate) ciphers: Ciphers,
@@ -37,13 +39,33 @@ pub(crate) struct Incoming {
     pub(crate) place: OwnedSemaphorePermit,
 }
 
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) enum Door {
+    Tcp(TcpListener),
+    Utp(mpsc::Receiver<utp::Accepted>),
+}
+
+impl Door {
+    async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                bind::prepare(&stream);
+                Ok((Stream::Tcp(stream), from))
+            }
+            Self::Utp(accepted) => accepted.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
 /// Accepts on one socket until nobody takes the connections any more.
-pub(crate) async fn run(context: Arc<Context>, listener: TcpListener, session: mpsc::Sender<Incoming>) {
+pub(crate) async fn run(context: Arc<Context>, mut door: Door, session: mpsc::Sender<Incoming>) {
     let mut unfinished = Unfinished::default();
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = door.accept() => match accepted {
                 Ok((stream, from)) if !context.is_banned(from.ip()) && unfinished.has_room(from.ip()) => {
                     let task = handshakes.spawn(greet(context.clone(), stream, from));
                     unfinished.enter(from.ip(), task);
@@ -68,8 +90,7 @@ pub(crate) async fn run(context: Arc<Context>, listener: TcpListener, session: m
     }
 }
 
-async fn greet(context: Arc<Context>, mut stream: TcpStream, from: SocketAddr) -> io::Result<Incoming> {
-    bind::prepare(&stream);
+async fn greet(context: Arc<Context>, mut stream: Stream, from: SocketAddr) -> io::Result<Incoming> {
     let encryption = context.config.encryption;
     let (handshake, ciphers) = encryption::answer(&mut stream, encryption, &context.names).await?;
     // Without a free place the connection is closed: the peer will try others.

@@ -15,9 +15,6 @@ use bytes::{BufMut, Bytes};
 use metainfo::{BlockRef, PieceIndex};
 use storage::StorageError;
 use swarm::{Event, PeerKey};
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wire::encryption::Cipher;
@@ -29,6 +26,7 @@ use crate::encryption::Ciphers;
 use crate::limits::Allowance;
 use crate::outbox::{Outbox, SLICES};
 use crate::outside::{Home, Input};
+use crate::stream::{Reader, Stream, Writer};
 
 /// Blocks a peer may wait for (P-06). What other clients grant too; the swarm stops granting earlier.
 const QUEUE: usize = 2000;
@@ -69,8 +67,8 @@ pub(crate) enum End {
 pub(crate) struct Peer {
     key: PeerKey,
     home: Arc<Home>,
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    reader: Reader,
+    writer: Writer,
     orders: mpsc::Receiver<Vec<Order>>,
     /// What the torrent has not been told yet.
     events: Vec<Event>,
@@ -99,7 +97,7 @@ impl Peer {
     pub(crate) fn new(
         key: PeerKey,
         home: Arc<Home>,
-        stream: TcpStream,
+        stream: Stream,
         ciphers: Ciphers,
         place: OwnedSemaphorePermit,
         orders: mpsc::Receiver<Vec<Order>>,
@@ -195,12 +193,12 @@ impl Peer {
                 Ok(())
             }
             () = home.context.backlog.room(), if full => Ok(()),
-            waited = readable(&self.reader, receive), if reads => {
+            waited = readable(&mut self.reader, receive), if reads => {
                 waited?;
                 let Ok(most) = receive else { return Ok(()) };
                 self.read(most)
             }
-            waited = writable(&self.writer, send), if writes => {
+            waited = writable(&mut self.writer, send), if writes => {
                 waited?;
                 let Ok(most) = send else { return Ok(()) };
                 self.write(most).await
@@ -354,7 +352,7 @@ async fn finished(reading: &mut Option<oneshot::Receiver<Reading>>) -> Option<Re
 }
 
 /// Waits until the socket can be read; or, without an allowance, until it is time to ask for one.
-async fn readable(reader: &OwnedReadHalf, allowance: Result<usize, Instant>) -> io::Result<()> {
+async fn readable(reader: &mut Reader, allowance: Result<usize, Instant>) -> io::Result<()> {
     match allowance {
         Ok(_) => reader.readable().await,
         Err(later) => {
@@ -365,7 +363,7 @@ async fn readable(reader: &OwnedReadHalf, allowance: Result<usize, Instant>) -> 
 }
 
 /// The same for writing.
-async fn writable(writer: &OwnedWriteHalf, allowance: Result<usize, Instant>) -> io::Result<()> {
+async fn writable(writer: &mut Writer, allowance: Result<usize, Instant>) -> io::Result<()> {
     match allowance {
         Ok(_) => writer.writable().await,
         Err(later) => {
@@ -385,8 +383,8 @@ fn received(read: io::Result<usize>) -> Result<usize, End> {
 }
 
 /// One write without waiting; `None`: nothing was taken after all.
-async fn write_once(writer: &mut OwnedWriteHalf, slices: &[IoSlice<'_>]) -> Result<Option<usize>, End> {
-    let polled = poll_fn(|cx| match Pin::new(&mut *writer).poll_write_vectored(cx, slices) {
+async fn write_once(writer: &mut Writer, slices: &[IoSlice<'_>]) -> Result<Option<usize>, End> {
+    let polled = poll_fn(|cx| match writer.poll_write(cx, slices) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => Poll::Ready(None),
     });
@@ -398,7 +396,7 @@ mod tests {
     use std::sync::OnceLock;
 
     use metainfo::{InfoHash, PeerId};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::config::Config;
@@ -427,7 +425,7 @@ mod tests {
         let place = home.context.connections.clone().try_acquire_owned().unwrap();
         let (orders, queue) = mpsc::channel(8);
         (
-            Peer::new(PeerKey(1), home, ours.unwrap(), Ciphers::default(), place, queue),
+            Peer::new(PeerKey(1), home, Stream::Tcp(ours.unwrap()), Ciphers::default(), place, queue),
             theirs.unwrap().0,
             orders,
             inbox,

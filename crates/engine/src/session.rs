@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metainfo::{InfoHash, InfoHashes};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::sleep_until;
@@ -18,12 +17,13 @@ use crate::context::{Context, new_peer_id};
 use crate::error::AddError;
 use crate::handle::{self, Torrent};
 use crate::limits::Bucket;
-use crate::listen::{self, Incoming};
+use crate::listen::{self, Door, Incoming};
 use crate::outside::{Home, Input};
 use crate::publish::first_status;
 use crate::record::Record;
 use crate::status::{Halt, Phase, Status};
 use crate::torrent::{self, Start};
+use crate::utp;
 use crate::{INCOMING, TORRENT_COMMANDS, TORRENT_INBOX};
 
 #[cfg(test)]
@@ -70,15 +70,17 @@ struct Ways {
 /// Runs until the engine is stopped or dropped, then stops all torrents and waits for them.
 pub(crate) async fn run(
     context: Arc<Context>,
-    listeners: Vec<TcpListener>,
+    doors: Vec<Door>,
+    ports: Vec<utp::Port>,
     this: mpsc::WeakSender<Command>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let (sender, mut incoming) = mpsc::channel(INCOMING);
     let mut listening = JoinSet::new();
-    for listener in listeners {
-        listening.spawn(listen::run(context.clone(), listener, sender.clone()));
+    for door in doors {
+        listening.spawn(listen::run(context.clone(), door, sender.clone()));
     }
+    let ports: JoinSet<()> = ports.into_iter().map(utp::Port::run).collect();
     drop(sender);
     let start = context.start;
     let mut session = Session::new(context, this);
@@ -96,6 +98,8 @@ pub(crate) async fn run(
     }
     drop(listening);
     session.stop().await;
+    session.context.utp.leave();
+    ports.join_all().await;
 }
 
 impl Session {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use engine::{Add, Halt, Mode, Phase, Priority, Sizing, Status};
+use engine::{Add, Config, Engine, Halt, Mode, Phase, Priority, Sizing, Status};
 use metainfo::{BLOCK, Builder, Format, Magnet, Metainfo, NewFile, PeerId, merkle};
 use sha1::{Digest, Sha1};
 use tempfile::tempdir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use wire::{Decoder, Encoder, Handshake, Message, Reserved};
-use world::{at, bytes, complete, content, engine, get, same, seed, until};
+use world::{at, bytes, complete, config, content, engine, get, same, seed, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_arrives_as_it_was() {
@@ -30,6 +30,22 @@ async fn a_file_arrives_as_it_was() {
     assert_eq!(seeding.status().uploaded, 3_000_001);
     b.stop().await;
     assert!(matches!(getting.status().phase, Phase::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_arrives_by_utp_alone() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let metainfo = content(origin.path(), "film", &[("", 20_000_001)], &[]);
+    let by_utp = async |dir: &std::path::Path| {
+        Engine::start(Config { tcp: false, ..config(&dir.join("state")) }).await.unwrap()
+    };
+    let (a, b) = (by_utp(origin.path()).await, by_utp(target.path()).await);
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
+    complete(&mut getting).await;
+    assert!(same(&origin.path().join("film"), &target.path().join("film")));
+    b.stop().await;
+    a.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,8 @@ pub(crate) fn engine_config(
     config.download_limit = download_limit;
     config.upload_limit = upload_limit;
     config.allow_local = net.allow_local;
+    config.tcp = !net.no_tcp;
+    config.utp = !net.no_utp;
     config.ca_file.clone_from(&net.ca_file);
     config.families = match (net.ipv4, net.ipv6) {
         (true, _) => Families::V4,
@@ -95,7 +97,6 @@ pub(crate) fn refuse_any(flags: &[(bool, &str, &str)]) -> Result<(), Failure> {
 
 fn refuse_unsupported(net: &Net) -> Result<(), Failure> {
     refuse_any(&[
-        (net.no_tcp, "--no-tcp", "peers are reached by TCP alone: leave it out"),
         (net.interface.is_some(), "--interface", "bind to the address of the interface: --listen IP:PORT"),
         (net.proxy.is_some(), "--proxy", "connections are direct: leave it out only if that is acceptable"),
         (net.blocklist.is_some(), "--blocklist", "block the addresses in the firewall"),

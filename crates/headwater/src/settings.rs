@@ -42,6 +42,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key { name: "network.max_peers", flag: "max_peers", commands: NET, read: number },
     Key { name: "network.allow_local", flag: "allow_local", commands: NET, read: switch },
     Key { name: "network.encryption", flag: "encryption", commands: NET, read: encryption },
+    Key { name: "network.utp", flag: "no_utp", commands: NET, read: opposite },
     Key { name: "limits.down", flag: "limit_rate", commands: &["get", "open"], read: rate },
     Key { name: "limits.up", flag: "limit_upload", commands: NET, read: rate },
     Key { name: "seeding.ratio", flag: "ratio", commands: &["open"], read: ratio },
@@ -260,6 +261,11 @@ fn count(text: &str) -> Result<Option<String>, String> {
 
 fn switch(text: &str) -> Result<Option<String>, String> {
     one_of(text, &["true", "false"])
+}
+
+/// The switch of a flag that turns something off.
+fn opposite(text: &str) -> Result<Option<String>, String> {
+    switch(text).map(|_| Some((text == "false").to_string()))
 }
 
 /// A rate; 0 is no limit.

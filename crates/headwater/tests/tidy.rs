@@ -14,12 +14,13 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("bencode", &[]),
     ("metainfo", &["bencode"]),
+    ("utp", &[]),
     ("wire", &["bencode", "metainfo"]),
     ("announce", &["bencode", "metainfo"]),
     ("swarm", &["metainfo", "wire"]),
     ("sim", &["announce", "bencode", "metainfo", "swarm", "wire"]),
     ("storage", &["bencode", "metainfo"]),
-    ("engine", &["announce", "bencode", "metainfo", "storage", "swarm", "wire"]),
+    ("engine", &["announce", "bencode", "metainfo", "storage", "swarm", "utp", "wire"]),
     ("tracker", &["announce", "metainfo"]),
     ("publish", &["metainfo", "storage"]),
     (
@@ -29,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The crates that decide and never touch the machine.
-const PURE: &[&str] = &["bencode", "metainfo", "wire", "announce", "swarm", "sim"];
+const PURE: &[&str] = &["bencode", "metainfo", "utp", "wire", "announce", "swarm", "sim"];
 
 /// All that pure crates may take from outside: data structures and arithmetic.
 const PURE_MAY_USE: &[&str] = &["bytes", "fastrand", "http", "httparse", "sha1", "sha2", "thiserror"];

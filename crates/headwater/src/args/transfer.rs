@@ -171,14 +171,14 @@ pub(crate) struct Net {
     /// Without local discovery, as always
     #[arg(long, hide = true)]
     pub(crate) no_lsd: bool,
-    /// Without uTP, as always
-    #[arg(long, hide = true)]
+    /// Without uTP: TCP alone
+    #[arg(long)]
     pub(crate) no_utp: bool,
     /// Without port mapping, as always
     #[arg(long, hide = true)]
     pub(crate) no_upnp: bool,
-    /// Without TCP (not supported)
-    #[arg(long, hide = true)]
+    /// Without TCP: uTP alone
+    #[arg(long, conflicts_with = "no_utp")]
     pub(crate) no_tcp: bool,
     /// Whether connections to peers are encrypted [default: prefer]
     #[arg(long, value_enum, value_name = "HOW")]
