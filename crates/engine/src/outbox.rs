@@ -104,7 +104,9 @@ impl Outbox {
         let slices = slices.get(..filled).unwrap_or_default();
         let length = slices.iter().map(|slice| slice.len()).sum();
         let mut buffer = if length < FEW { BytesMut::with_capacity(length) } else { buffers.take() };
-        slices.iter().for_each(|slice| buffer.extend_from_slice(slice));
+        for slice in slices {
+            buffer.extend_from_slice(slice);
+        }
         cipher.apply(&mut buffer);
         self.advance(length, served);
         self.sealed = buffer.split().freeze();

@@ -322,7 +322,7 @@ fn xor(a: [u8; 20], b: [u8; 20]) -> [u8; 20] {
 }
 
 fn sha1<const N: usize>(parts: [&[u8]; N]) -> [u8; 20] {
-    parts.iter().fold(Sha1::new(), |hash, part| hash.chain_update(part)).finalize().into()
+    parts.iter().fold(Sha1::new(), Sha1::chain_update).finalize().into()
 }
 
 #[cfg(test)]

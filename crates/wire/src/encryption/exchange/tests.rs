@@ -187,7 +187,7 @@ fn first_bytes_of_65535_are_not_held() {
         opening(shared, pair, &[&VERIFY, &CLEAR.to_be_bytes(), &[0; 2], &u16::MAX.to_be_bytes()])
     });
     let mut incoming = settled.unwrap().unwrap().incoming.unwrap();
-    incoming.apply(&mut [0; 65_534]);
+    incoming.apply(&mut vec![0; 65_534]);
     assert!(!incoming.is_spent());
     incoming.apply(&mut [0; 1]);
     assert!(incoming.is_spent());
