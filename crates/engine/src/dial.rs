@@ -61,13 +61,13 @@ async fn reach(home: &Home, at: SocketAddr) -> io::Result<(Stream, Handshake, Ow
 /// By TCP; if that leads nowhere, by uTP, which passes more home routers (BEP 29).
 async fn connect(context: &Context, at: SocketAddr) -> io::Result<Stream> {
     let Config { tcp, utp, listen, .. } = context.config;
-    let failed = match tcp {
-        true => match bind::connect(at, listen, CONNECT).await {
+    let mut failed = io::ErrorKind::Unsupported.into();
+    if tcp {
+        match bind::connect(at, listen, CONNECT).await {
             Ok(stream) => return Ok(Stream::Tcp(stream)),
-            Err(error) => error,
-        },
-        false => io::ErrorKind::Unsupported.into(),
-    };
+            Err(error) => failed = error,
+        }
+    }
     if utp { context.utp.connect(at).await } else { Err(failed) }
 }
 
