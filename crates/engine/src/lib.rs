@@ -15,7 +15,8 @@
 //! # Channels
 //!
 //! Every channel is bounded. Toward the owner a full one makes the sender wait, which is TCP back-pressure in the end; away
-//! from the owner nothing waits, and a receiver that overflows its channel is hung up on.
+//! from the owner nothing waits, and a receiver that overflows its channel is hung up on. Orders to a uTP port are bounded by
+//! the credit that each stream has instead.
 
 mod address;
 mod announce;

@@ -61,7 +61,7 @@ pub enum Malformed {
     /// Another version than 1, or a type that does not exist.
     #[error("not version 1 of the protocol")]
     Version,
-    /// A selective acknowledgement that is empty, comes twice, or is not made of 32-bit words.
+    /// A selective acknowledgement that is empty or comes twice.
     #[error("a senseless selective acknowledgement")]
     Selective,
 }
@@ -126,7 +126,8 @@ impl<'a> Packet<'a> {
             let (&[next, length], body) = rest.split_first_chunk().ok_or(Malformed::Short)?;
             let (body, after) = body.split_at_checked(length.into()).ok_or(Malformed::Short)?;
             if extension == SELECTIVE
-                && (body.is_empty() || body.len() % 4 != 0 || selective.replace(body).is_some())
+                // Whole words, says the BEP; libtorrent sends as many bytes as it needs.
+                && (body.is_empty() || selective.replace(body).is_some())
             {
                 return Err(Malformed::Selective);
             }
