@@ -33,19 +33,18 @@ async fn a_file_arrives_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_arrives_by_utp_alone() {
+async fn a_peer_that_tcp_does_not_reach_is_reached_by_utp() {
     let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
     let metainfo = content(origin.path(), "film", &[("", 20_000_001)], &[]);
-    let by_utp = async |dir: &std::path::Path| {
-        Engine::start(Config { tcp: false, ..config(&dir.join("state")) }).await.unwrap()
-    };
-    let (a, b) = (by_utp(origin.path()).await, by_utp(target.path()).await);
-    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let by_utp = Config { tcp: false, ..config(&origin.path().join("state")) };
+    let (a, b) = (Engine::start(by_utp).await.unwrap(), engine(&target.path().join("state")).await);
+    let seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
     let mut getting = b.add(get(&metainfo, target.path(), &a)).await.unwrap();
     complete(&mut getting).await;
     assert!(same(&origin.path().join("film"), &target.path().join("film")));
     b.stop().await;
     a.stop().await;
+    assert_eq!(seeding.status().uploaded, 20_000_001);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ mod connection;
 mod opening;
 mod packet;
 mod path;
+mod queue;
 mod receiver;
 mod round_trip;
 mod run;

@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::congestion::Congestion;
 use crate::packet::{Header, Kind};
 use crate::path::Path;
+use crate::queue::Queue;
 use crate::receiver::REACH;
 use crate::round_trip::RoundTrip;
 use crate::sequence;
@@ -49,10 +50,7 @@ pub(crate) struct Sender {
     losses: usize,
     /// The latest packet that was not full: only one is under way.
     small: u64,
-    queue: VecDeque<Bytes>,
-    queued: usize,
-    /// Bytes that the writer was not told of leaving the queue.
-    freed: usize,
+    queue: Queue,
     ending: Ending,
     peer_window: usize,
     congestion: Congestion,
@@ -131,9 +129,7 @@ impl Sender {
             recovery: 0,
             losses: 0,
             small: 0,
-            queue: VecDeque::new(),
-            queued: 0,
-            freed: 0,
+            queue: Queue::default(),
             ending: Ending::Open,
             peer_window: 0,
             congestion: Congestion::new(path.size()),
@@ -148,8 +144,7 @@ impl Sender {
 
     pub(crate) fn write(&mut self, bytes: Bytes) {
         if !bytes.is_empty() && self.ending == Ending::Open {
-            self.queued += bytes.len();
-            self.queue.push_back(bytes);
+            self.queue.push(bytes);
         }
     }
 
@@ -163,7 +158,6 @@ impl Sender {
     /// Nobody will read what waits.
     pub(crate) fn forget_queue(&mut self) {
         self.queue.clear();
-        self.queued = 0;
     }
 
     /// Whether everything, the end included, has arrived.
@@ -173,7 +167,7 @@ impl Sender {
 
     /// Bytes that left the queue since the last call.
     pub(crate) fn take_freed(&mut self) -> usize {
-        std::mem::take(&mut self.freed)
+        self.queue.take_freed()
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -205,7 +199,7 @@ impl Sender {
     /// The next packet that may leave.
     pub(crate) fn next(&mut self, now: Duration) -> Option<Outgoing> {
         let outgoing = if self.lost > 0 { self.next_lost(now) } else { self.next_new(now) };
-        if self.timeout_at.is_none() && (self.queued > 0 || !self.flight.is_empty()) {
+        if self.timeout_at.is_none() && (self.queue.length() > 0 || !self.flight.is_empty()) {
             self.timeout_at = Some(now + self.round_trip.timeout(self.timeouts));
         }
         outgoing
@@ -236,7 +230,7 @@ impl Sender {
         {
             return None;
         }
-        if self.queued == 0 {
+        if self.queue.length() == 0 {
             return (self.ending == Ending::Wanted).then(|| {
                 self.ending = Ending::Sent;
                 self.transmit(now, Kind::Fin, Bytes::new(), false)
@@ -245,15 +239,15 @@ impl Sender {
         let peer_room = self.peer_window.saturating_sub(self.under_way);
         let may_leave = self.congestion.window().saturating_sub(self.under_way);
         let probe = self.path.next_probe().map(|size| size - Header::LENGTH);
-        if let Some(payload) = probe.filter(|&payload| payload <= self.queued && payload <= peer_room)
+        if let Some(payload) = probe.filter(|&payload| payload <= self.queue.length() && payload <= peer_room)
             && (self.flight.is_empty() || payload + Header::LENGTH <= may_leave)
         {
             self.path.probe_sent();
-            let payload = self.cut(payload);
+            let payload = self.queue.cut(payload);
             return Some(self.transmit(now, Kind::Data, payload, true));
         }
         let full = self.payload();
-        let mut size = full.min(self.queued);
+        let mut size = full.min(self.queue.length());
         if self.flight.is_empty() {
             // Whatever the windows say, one packet may be under way, as long as the peer has room for it.
             let asked = usize::from(std::mem::take(&mut self.ask_for_room));
@@ -267,7 +261,7 @@ impl Sender {
         if size < full {
             self.small = self.next_number();
         }
-        let payload = self.cut(size);
+        let payload = self.queue.cut(size);
         Some(self.transmit(now, Kind::Data, payload, false))
     }
 
@@ -287,27 +281,6 @@ impl Sender {
         Outgoing { kind, seq, payload, probe }
     }
 
-    /// Takes so many bytes from the queue, which has them; copied only where writes meet.
-    fn cut(&mut self, size: usize) -> Bytes {
-        self.queued -= size;
-        self.freed += size;
-        let mut whole = BytesMut::new();
-        while let Some(front) = self.queue.front_mut() {
-            let part = front.split_to(front.len().min(size - whole.len()));
-            if front.is_empty() {
-                self.queue.pop_front();
-            }
-            if part.len() == size {
-                return part;
-            }
-            whole.extend_from_slice(&part);
-            if whole.len() == size {
-                break;
-            }
-        }
-        whole.freeze()
-    }
-
     // ── what arrives ──
 
     /// Takes in an acknowledgement. One that names packets we did not send is ignored.
@@ -320,8 +293,9 @@ impl Sender {
             self.peer_window = usize::try_from(window).unwrap_or(usize::MAX);
         }
         self.timeouts = 0;
-        let limited =
-            self.queued > 0 || self.lost > 0 || self.under_way + self.packet() > self.congestion.window();
+        let limited = self.queue.length() > 0
+            || self.lost > 0
+            || self.under_way + self.packet() > self.congestion.window();
         let mut arrived = Arrived::default();
         let before = self.base;
         while self.base <= ack
@@ -467,7 +441,7 @@ impl Sender {
         self.timeout_at = None;
         if self.flight.is_empty() {
             // Every answer counts as heard, so a peer that says it has no room is asked again and again.
-            self.ask_for_room = self.queued > 0;
+            self.ask_for_room = self.queue.length() > 0;
             return true;
         }
         self.timeouts += 1;
@@ -503,7 +477,7 @@ impl Sender {
         let under_way = self.flight.iter().filter(|sent| sent.state == Fate::UnderWay);
         assert_eq!(self.under_way, under_way.map(|sent| sent.payload.len() + Header::LENGTH).sum::<usize>());
         assert_eq!(self.lost, self.flight.iter().filter(|sent| sent.state == Fate::Lost).count());
-        assert_eq!(self.queued, self.queue.iter().map(Bytes::len).sum::<usize>());
+        self.queue.check();
         assert!(self.flight.is_empty() || self.timeout_at.is_some(), "nothing would ever be sent again");
     }
 }
