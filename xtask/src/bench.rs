@@ -52,6 +52,7 @@ const CASES: &[Case] = &[
     Case { name: "recheck", title: "2 GiB checked", run: transfers::recheck },
     Case { name: "idle", title: "10,000 torrents that nobody asks for", run: transfers::idle },
     Case { name: "create", title: "Torrents made: 4 GiB in one file, 1 GiB in 20,000", run: creators::run },
+    Case { name: "peers", title: "2 GiB from one, four and sixteen seeders", run: crowds::several },
     Case { name: "crowd500", title: "500 peers that discard what they get", run: crowds::crowd },
     Case { name: "many", title: "50 torrents at once", run: crowds::many },
     Case { name: "hash", title: "Hashing, one core", run: hashes::run },

@@ -18,6 +18,9 @@ const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST)
 /// How long a seeder may take to check what it has.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// MiB that a crowd gets: more than a seeder sends in the ten seconds after which it serves as many as its rate is enough for.
+const CROWD_SIZE: u32 = 32 << 10;
+
 const CROWD: &[Column] = &[
     Column("MB/s", 0, Some(true)),
     Column("seeder CPU-s/GiB", 2, Some(false)),
@@ -37,10 +40,40 @@ const MANY: &[Column] = &[
     Column("others' CPU %", 0, None),
 ];
 
+const SEVERAL: &[Column] = &[
+    Column("wall s", 2, None),
+    Column("MB/s", 0, None),
+    Column("downloader CPU-s/GiB", 2, None),
+    Column("downloader RSS MiB", 0, None),
+    Column("others' CPU %", 0, None),
+];
+
+/// One downloader that gets the same torrent from so many seeders.
+pub(super) fn several(bench: &Bench) -> Result<Section, String> {
+    let torrents = torrents(bench, 1, bench.size(2048))?;
+    let mut table = Table::new("", SEVERAL);
+    for _ in 0..bench.rounds {
+        for seeders in [1, 4, 16] {
+            warm(bench.size(2048));
+            let figures = transfer(bench, &torrents, seeders, bench.size(2048)).map(|figures| {
+                // The seeders' share the cores with the downloader, and are of no interest here.
+                [0, 1, 3, 5, 6].map(|column: usize| figures[column]).to_vec()
+            });
+            table.add(&format!("headwater, seeders: {seeders}"), figures);
+        }
+    }
+    let mut section = Section { tables: vec![table], ..Section::default() };
+    section.commands.push("headwater seed -i LIST -d DIR --listen 127.0.0.1:21000 & …".into());
+    section
+        .commands
+        .push("headwater get -i LIST -d OTHER --peer 127.0.0.1:21000 --peer … --seed-time 0".into());
+    Ok(section)
+}
+
 /// One load process with one peer and with 500, each with a seeder of its own.
 pub(super) fn crowd(bench: &Bench) -> Result<Section, String> {
     let torrents = torrents(bench, 1, bench.size(1024))?;
-    let mebibytes = bench.size(4096);
+    let mebibytes = bench.size(CROWD_SIZE);
     let mut table = Table::new("", CROWD);
     for _ in 0..bench.rounds {
         for (name, peers) in [("one peer", 1), ("500 peers, headwater", 500)] {
@@ -59,7 +92,7 @@ pub(super) fn crowd(bench: &Bench) -> Result<Section, String> {
 }
 
 fn load(bench: &Bench, torrents: &[PathBuf], peers: u32, mebibytes: u32) -> Result<Vec<Option<f64>>, String> {
-    let seeder = seed(bench, torrents)?;
+    let seeder = seed(bench, torrents, AT)?;
     let load = interop::Load::connect(AT, &torrents[0], peers, u64::from(mebibytes) * MIB)
         .map_err(|error| error.to_string())?;
     let (before, own) = (seeder.cpu(), cpu("self", 2));
@@ -82,7 +115,7 @@ pub(super) fn many(bench: &Bench) -> Result<Section, String> {
     for _ in 0..bench.rounds {
         for (name, torrents) in [("one torrent", &one), ("50 torrents, headwater", &fifty)] {
             warm(50 * each);
-            table.add(name, transfer(bench, torrents, 50 * each));
+            table.add(name, transfer(bench, torrents, 1, 50 * each));
         }
     }
     let mut section = Section { tables: vec![table], ..Section::default() };
@@ -93,32 +126,45 @@ pub(super) fn many(bench: &Bench) -> Result<Section, String> {
     Ok(section)
 }
 
-fn transfer(bench: &Bench, torrents: &[PathBuf], mebibytes: u32) -> Result<Vec<Option<f64>>, String> {
-    let seeder = seed(bench, torrents)?;
+/// One process fetches torrents from so many that seed them; the figures are in the order of [`MANY`].
+fn transfer(
+    bench: &Bench,
+    torrents: &[PathBuf],
+    seeders: u16,
+    mebibytes: u32,
+) -> Result<Vec<Option<f64>>, String> {
+    let ways: Vec<_> = (0..seeders).map(|number| SocketAddr::new(AT.ip(), AT.port() + number)).collect();
+    let seeders: Vec<_> = ways.iter().map(|&at| seed(bench, torrents, at)).collect::<Result<_, _>>()?;
     let into = bench.work.join("into");
-    let mut get = headwater(bench, "get", torrents)?;
-    get.arg("-d").arg(&into).args(["--listen", "127.0.0.1:0", "--seed-time", "0", "--peer", &AT.to_string()]);
-    let (before, bystanders) = (seeder.cpu(), Bystanders::watch());
+    let mut get = headwater(bench, "get", 0, torrents)?;
+    get.arg("-d").arg(&into).args(["--listen", "127.0.0.1:0", "--seed-time", "0"]);
+    for at in &ways {
+        get.arg("--peer").arg(at.to_string());
+    }
+    let spent = || seeders.iter().map(Running::cpu).sum::<f64>();
+    let (before, bystanders) = (spent(), Bystanders::watch());
     let Cost { wall, cpu, peak } = cost(&mut get, &bench.work.join("get.log"))?;
-    let (seeder_cpu, others) = (seeder.cpu() - before, bystanders.share(seeder.cpu() - before));
+    let seeder_cpu = spent() - before;
+    let others = bystanders.share(seeder_cpu);
     let _ = fs::remove_dir_all(&into);
     let per_gib = |seconds: f64| Some(seconds * 1024.0 / f64::from(mebibytes));
-    let rate = f64::from(mebibytes) * MB / wall;
-    Ok(vec![Some(wall), Some(rate), per_gib(seeder_cpu), per_gib(cpu), seeder.peak(), peak, Some(others)])
+    let (rate, memory) = (f64::from(mebibytes) * MB / wall, seeders.first().and_then(Running::peak));
+    Ok(vec![Some(wall), Some(rate), per_gib(seeder_cpu), per_gib(cpu), memory, peak, Some(others)])
 }
 
 /// A seeder of these torrents, ready.
-fn seed(bench: &Bench, torrents: &[PathBuf]) -> Result<Running, String> {
-    let mut command = headwater(bench, "seed", torrents)?;
-    command.arg("-d").arg(&bench.work).args(["--listen", &AT.to_string()]);
-    let mut seeder = Running::start(&mut command, &bench.work.join("seed.log"))?;
+fn seed(bench: &Bench, torrents: &[PathBuf], at: SocketAddr) -> Result<Running, String> {
+    let mut command = headwater(bench, "seed", at.port(), torrents)?;
+    command.arg("-d").arg(&bench.work).args(["--listen", &at.to_string()]);
+    let mut seeder = Running::start(&mut command, &bench.work.join(format!("seed-{}.log", at.port())))?;
     seeder.wait_for("Seeding ", torrents.len(), PATIENCE)?;
     Ok(seeder)
 }
 
-/// A command with a fresh state folder and a list of these torrents.
-fn headwater(bench: &Bench, verb: &str, torrents: &[PathBuf]) -> Result<Command, String> {
-    let (list, state) = (bench.work.join(format!("{verb}.txt")), bench.work.join(format!("{verb}-state")));
+/// A command with a fresh state folder and a list of these torrents, numbered so that several can run at once.
+fn headwater(bench: &Bench, verb: &str, number: u16, torrents: &[PathBuf]) -> Result<Command, String> {
+    let place = |what: &str| bench.work.join(format!("{verb}-{number}{what}"));
+    let (list, state) = (place(".txt"), place("-state"));
     let _ = fs::remove_dir_all(&state);
     let lines: Vec<_> = torrents.iter().map(|torrent| torrent.to_string_lossy()).collect();
     fs::write(&list, lines.join("\n")).map_err(|error| format!("{}: {error}", list.display()))?;

@@ -185,7 +185,7 @@ fn run_between(
 
 fn harness() -> Result<PathBuf, String> {
     let folder = named("HEADWATER_BENCH").ok_or(
-        "HEADWATER_BENCH is not set\nhint: it names the folder of the Python harness (bench.py); create, crowd500, many and hash do without",
+        "HEADWATER_BENCH is not set\nhint: it names the folder of the Python harness (bench.py); create, peers, crowd500, many and hash do without",
     )?;
     if folder.join("bench.py").exists() {
         Ok(folder)
