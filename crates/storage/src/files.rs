@@ -223,9 +223,10 @@ impl TorrentFiles {
     ) -> Result<BTreeMap<FileIndex, Stamp>, StorageError> {
         let look = |&index| {
             let path = self.path_of(index).unwrap_or_default();
-            Some((index, self.look(&path).ok().filter(Metadata::is_file)?))
+            let metadata = self.look(&path).ok().filter(Metadata::is_file)?;
+            Some((index, (Stamp::of(&metadata), metadata.dev())))
         };
-        let looked: BTreeMap<FileIndex, Metadata> = files.iter().filter_map(look).collect();
+        let looked: BTreeMap<FileIndex, (Stamp, u64)> = files.iter().filter_map(look).collect();
         let synced = match self.mode {
             Mode::Seed => Ok(()),
             Mode::Fetch { .. } if files.len() <= SYNCED_SINGLY => {
@@ -237,20 +238,19 @@ impl TorrentFiles {
             self.notes().touched.extend(files);
             return Err(error);
         }
-        Ok(looked.iter().map(|(&index, metadata)| (index, Stamp::of(metadata))).collect())
+        Ok(looked.into_iter().map(|(index, (stamp, _))| (index, stamp)).collect())
     }
 
-    /// Makes everything durable on the volumes that some files are on.
+    /// Makes everything durable on the volumes that some files are on; `looked` has the volume of each that is there.
     fn sync_volumes(
         &self,
         files: &BTreeSet<FileIndex>,
-        looked: &BTreeMap<FileIndex, Metadata>,
+        looked: &BTreeMap<FileIndex, (Stamp, u64)>,
     ) -> Result<(), StorageError> {
         let mut volumes = BTreeSet::new();
         for &index in files {
             // One that is missing is opened, which says what is wrong.
-            let volume = looked.get(&index).map(MetadataExt::dev);
-            if volume.is_none_or(|volume| volumes.insert(volume)) {
+            if looked.get(&index).is_none_or(|&(_, volume)| volumes.insert(volume)) {
                 self.sync_with(index, |file| Ok(rustix::fs::syncfs(file)?))?;
             }
         }
