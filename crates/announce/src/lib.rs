@@ -1,6 +1,6 @@
-//! How a client and a tracker talk, in both directions (BEP 3, 7, 12, 21, 23, 24, 27, 31, 48).
+//! How a client and a tracker talk, in both directions (BEP 3, 7, 12, 15, 21, 23, 24, 27, 31, 41, 48).
 //!
-//! Pure: it turns announces into URLs and replies into values for a client, the reverse for a tracker, and decides
+//! Pure: it turns announces into URLs or datagrams and replies into values for a client, the reverse for a tracker, and decides
 //! whom a client asks and when ([`Announcer`]). Sockets, and the counters that an announce reports, are the driver's.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
@@ -9,6 +9,7 @@
 mod announcer;
 pub mod http;
 mod reply;
+pub mod udp;
 
 use metainfo::{InfoHash, PeerId};
 

@@ -1,6 +1,8 @@
-//! Performs one announce over HTTP or HTTPS (BEP 3, 7, 23): counters in, peers out.
+//! Performs one announce over HTTP, HTTPS (BEP 3, 7, 23) or UDP: counters in, peers out.
 //!
 //! Runs as a task of its torrent. Whom to announce to and when is the announcer's business.
+
+mod udp;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use crate::error::in_words;
 use crate::http::{self, Get, NamedBy};
 use crate::outside::{Home, Input};
 
-/// How long a tracker may take.
+/// How long a tracker may take over HTTP; over UDP the exchange knows.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The longest reply read: 200 peers take 4 KiB, and no honest tracker sends a hundred times that.
@@ -37,12 +39,28 @@ async fn ask(
     typed: bool,
     announce: &Announce,
 ) -> Result<AnnounceReply, AnnounceError> {
+    let leaving = announce.event == Some(AnnounceEvent::Stopped);
+    if url.starts_with("udp:") {
+        let local = typed || is_plain_announce(url);
+        let patience = if leaving { FAREWELL } else { Duration::MAX };
+        let answer = tokio::time::timeout(patience, udp::ask(&home.context, url, local, announce)).await;
+        return answer.unwrap_or_else(|_| Err(AnnounceError::Unreachable("no reply".into())));
+    }
+    let patience = if leaving { FAREWELL } else { PATIENCE };
+    let named_by = if typed { NamedBy::User } else { NamedBy::Torrent { local: is_plain_announce(url) } };
+    ask_web(home, url, named_by, patience, announce).await
+}
+
+async fn ask_web(
+    home: &Home,
+    url: &str,
+    named_by: NamedBy,
+    patience: Duration,
+    announce: &Announce,
+) -> Result<AnnounceReply, AnnounceError> {
     let mut full =
         announce_url(url, announce).map_err(|error| AnnounceError::Unreachable(error.to_string()))?;
     full.push_str(home.context.config.encryption.announced());
-    let named_by = if typed { NamedBy::User } else { NamedBy::Torrent { local: is_plain_announce(url) } };
-    let leaving = announce.event == Some(AnnounceEvent::Stopped);
-    let patience = if leaving { FAREWELL } else { PATIENCE };
     let get = Get { url: &full, named_by, max_bytes: MAX_REPLY, patience };
     let answer =
         home.context.http.get_any(get).await.map_err(|error| AnnounceError::Unreachable(in_words(&error)))?;

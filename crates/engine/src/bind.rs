@@ -101,6 +101,14 @@ pub(crate) fn datagrams(beside: &TcpListener) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
+/// A UDP socket that hears nobody but `at`, from the address that is listened on.
+pub(crate) async fn datagrams_to(at: SocketAddr, listen: Listen) -> io::Result<UdpSocket> {
+    let any = if at.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((source(at.ip(), listen).unwrap_or(any), 0)).await?;
+    socket.connect(at).await?;
+    Ok(socket)
+}
+
 /// Connects within `patience`; from the address that is listened on, so that peers and trackers see the one they can dial.
 pub(crate) async fn connect(at: SocketAddr, listen: Listen, patience: Duration) -> io::Result<TcpStream> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };

@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use ::announce::udp::Connections;
 use metainfo::PeerId;
 use rustix::process::{Resource, getrlimit};
 use storage::{Disk, MAX_READ};
@@ -62,6 +63,8 @@ pub(crate) struct Context {
     pub(crate) serving: Arc<()>,
     pub(crate) names: Names,
     pub(crate) utp: Ports,
+    /// Connection ids of UDP trackers.
+    pub(crate) trackers: Mutex<Connections>,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -87,6 +90,7 @@ impl Context {
             serving: Arc::default(),
             names: Names::default(),
             utp: Ports::default(),
+            trackers: Mutex::default(),
             bans: watch::Sender::default(),
             config,
         })

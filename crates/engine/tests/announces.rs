@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use world::{Log, answer, at, complete, config, content, engine, get, seed, tracker, until, value};
+use world::{
+    Log, answer, at, complete, config, content, engine, get, seed, tracker, udp_tracker, until, value,
+};
 
 /// The announces of one event, in order.
 fn of_event(log: &Log, event: &str) -> Vec<String> {
@@ -135,4 +137,60 @@ async fn a_silent_tracker_does_not_hold_up_the_end() {
     complete(&mut getting).await;
     tokio::time::timeout(world::PATIENCE, b.stop()).await.unwrap();
     assert!(getting.has_ended());
+}
+
+/// The `event` numbers that a UDP tracker was told (BEP 15): 2 started, 1 completed, 3 stopped.
+fn events(log: &world::UdpLog) -> Vec<u8> {
+    log.lock().unwrap().iter().map(|request| request[83]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_udp_tracker_brings_peers_together_and_hears_of_start_completion_and_end() {
+    let (origin, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let a = engine(&origin.path().join("state")).await;
+    let (at, log) = udp_tracker(vec![world::at(&a)]).await;
+    let metainfo = content(origin.path(), "film", &[("", 700_001)], &[&format!("udp://{at}/announce")]);
+    let b = engine(&target.path().join("state")).await;
+    a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let mut getting = b.add(Add::new(metainfo.clone(), target.path().to_owned())).await.unwrap();
+    complete(&mut getting).await;
+    a.stop().await;
+    b.stop().await;
+    let mut told = events(&log);
+    told.sort_unstable();
+    assert_eq!(told, [1, 2, 2, 3, 3]);
+    let requests = log.lock().unwrap().clone();
+    assert!(requests.iter().all(|request| request[16..36] == metainfo.info.wire_hash().0));
+    // BEP 41
+    assert!(requests.iter().all(|request| request[98..] == *b"\x02\x09/announce"));
+}
+
+// S-24
+#[tokio::test(flavor = "multi_thread")]
+async fn http_and_udp_trackers_stand_in_one_list_and_each_says_what_is_wrong() {
+    let origin = tempdir().unwrap();
+    let a = engine(&origin.path().join("state")).await;
+    let (at, log) = udp_tracker(Vec::new()).await;
+    let (web, web_log) = tracker(Vec::new()).await;
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tiers = [
+        format!("udp://{at}/not-plain"),
+        format!("udp://{nobody}/announce"),
+        "udp://127.0.0.1/announce".into(),
+        format!("udp://{at}/announce"),
+        web,
+    ];
+    let tiers: Vec<&str> = tiers.iter().map(String::as_str).collect();
+    let metainfo = content(origin.path(), "film", &[("", 1000)], &tiers);
+    let mut seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
+    let status = until(&mut seeding, "announced", |status| {
+        status.trackers.get(3).is_some_and(|tracker| tracker.working)
+    })
+    .await;
+    let message = |tier: usize| status.trackers[tier].message.clone().unwrap_or_default();
+    assert!(message(0).contains("127.0.0.1 is not a public address"), "{status:?}");
+    assert!(message(1).to_lowercase().contains("connection refused"), "{status:?}");
+    assert!(message(2).contains("needs a host and a port"), "{status:?}");
+    assert_eq!(events(&log), [2]);
+    assert!(web_log.lock().unwrap().is_empty(), "one that answers is enough");
 }

@@ -3,7 +3,7 @@
 //! Used by the engine. Everything a tracker sends is bounded and checked here; the connection is the engine's.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -11,22 +11,17 @@ use bencode::{Dict, Kind, Options, Value, decode};
 use metainfo::InfoHash;
 
 use super::{INTERVALS, percent};
+use crate::reply::{keep_usable, packed_ip, packed_peers, within, words};
 use crate::{Announce, AnnounceEvent, AnnounceReply, PeerFormat, ReplyError, Retry, ScrapeEntry};
 
 /// The longest reply that is looked at, in bytes: room for 58,000 IPv6 peers, far beyond what any tracker sends.
 pub const MAX_REPLY: usize = 1 << 20;
-
-/// How many peers of one reply are kept: ten times what a big tracker sends, and forty times what a swarm connects to.
-pub const MAX_PEERS: usize = 2000;
 
 /// How many torrents of one scrape reply are kept; nobody asks for more than fit into a URL.
 pub const MAX_SCRAPED: usize = 1000;
 
 /// The longest tracker id that is repeated, in bytes: three times its length must fit into a request line.
 const MAX_TRACKER_ID: usize = 512;
-
-/// How much of a tracker's words is shown, in characters: a few lines of a terminal.
-const MAX_WORDS: usize = 300;
 
 /// How deep a reply nests: a dictionary of a list of dictionaries, and room for extensions.
 const MAX_DEPTH: usize = 8;
@@ -235,26 +230,14 @@ fn retry(value: Value<'_>) -> Option<Retry> {
 
 /// Peers as packed addresses of `N` bytes or as dictionaries: `peers` and `peers6` may be either.
 fn read_peers<const N: usize>(value: Value<'_>, peers: &mut Vec<SocketAddr>) -> Result<(), ReplyError> {
-    let usable = |peer: &SocketAddr| peer.port() != 0 && !peer.ip().is_unspecified();
-    let room = MAX_PEERS.saturating_sub(peers.len());
     match value.kind() {
-        // A tail shorter than a peer is ignored: the whole ones before it are good.
-        Kind::Bytes(bytes) => {
-            let chunks = bytes.as_chunks::<N>().0.iter();
-            peers.extend(chunks.filter_map(|chunk| packed_peer(chunk)).filter(usable).take(room));
-        }
+        Kind::Bytes(bytes) => keep_usable(packed_peers::<N>(bytes), peers),
         Kind::List(list) => {
-            let dictionaries = list.iter().filter_map(Value::dict);
-            peers.extend(dictionaries.filter_map(dictionary_peer).filter(usable).take(room));
+            keep_usable(list.iter().filter_map(Value::dict).filter_map(dictionary_peer), peers);
         }
         _ => return Err(ReplyError::Malformed("peers are neither bytes nor a list")),
     }
     Ok(())
-}
-
-fn packed_peer(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_last_chunk::<2>()?;
-    Some((packed_ip(ip)?, u16::from_be_bytes(*port)).into())
 }
 
 /// A peer of the long form. Names instead of addresses (BEP 3 allows them) are left out: we look up no stranger's names.
@@ -263,18 +246,9 @@ fn dictionary_peer(peer: Dict<'_>) -> Option<SocketAddr> {
     Some((ip.to_canonical(), u16::try_from(peer.get("port")?.int()?).ok()?).into())
 }
 
-fn packed_ip(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(|ip| IpAddr::V4(ip.into()));
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|ip| IpAddr::V6(Ipv6Addr::from(ip)).to_canonical())).ok()
-}
-
 fn seconds(reply: Dict<'_>, key: &str) -> Option<Duration> {
     let seconds = reply.get(key)?.int()?;
     Some(within(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)), &INTERVALS))
-}
-
-fn within(time: Duration, bounds: &RangeInclusive<Duration>) -> Duration {
-    time.clamp(*bounds.start(), *bounds.end())
 }
 
 fn count(reply: Dict<'_>, key: &str) -> Option<u32> {
@@ -283,11 +257,4 @@ fn count(reply: Dict<'_>, key: &str) -> Option<u32> {
 
 fn bytes<'a>(reply: Dict<'a>, key: &str) -> Option<&'a [u8]> {
     reply.get(key)?.bytes()
-}
-
-/// A stranger's words, without control characters and not endless.
-fn words(bytes: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(bytes.get(..MAX_WORDS * 4).unwrap_or(bytes)).into_owned();
-    text.retain(|character| !character.is_control());
-    text.chars().take(MAX_WORDS).collect()
 }

@@ -14,7 +14,7 @@ use engine::{Add, Config, Engine, Families, Listen, Phase, Status, Torrent};
 use metainfo::{Builder, Format, Metainfo, NewFile};
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Longer than any test needs, so that a hang ends as a failure with words.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,6 +150,40 @@ pub(crate) async fn tracker(peers: Vec<SocketAddr>) -> (String, Log) {
         }
     });
     (url, log)
+}
+
+/// What a tiny UDP tracker has been sent, connect requests apart (BEP 15).
+pub(crate) type UdpLog = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A UDP tracker that always names `peers`; its address and its log.
+pub(crate) async fn udp_tracker(peers: Vec<SocketAddr>) -> (SocketAddr, UdpLog) {
+    const CONNECTION: [u8; 8] = *b"connects";
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let log = UdpLog::default();
+    let shared = log.clone();
+    tokio::spawn(async move {
+        let mut buffer = [0; 2000];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            let request = &buffer[..length];
+            let mut reply = request[8..16].to_vec();
+            if request[8..12] == [0; 4] {
+                reply.extend(CONNECTION);
+            } else if request[..8] == CONNECTION {
+                shared.lock().unwrap().push(request.to_vec());
+                reply.extend([1800_u32, 0, 0].map(u32::to_be_bytes).concat());
+                for peer in &peers {
+                    let SocketAddr::V4(peer) = peer else { continue };
+                    reply.extend(peer.ip().octets());
+                    reply.extend(peer.port().to_be_bytes());
+                }
+            } else {
+                reply = [&[0, 0, 0, 3], &request[12..16], b"who are you?"].concat();
+            }
+            socket.send_to(&reply, from).await.unwrap();
+        }
+    });
+    (at, log)
 }
 
 /// A value of a query string.

@@ -114,15 +114,16 @@ fn certificate_hint(status: &Status) -> Option<&'static str> {
     said.flatten().find(|words| words.contains("the certificate of ")).map(|words| distrust_hint(words))
 }
 
-/// `2 trackers tried: tracker.example.org (connection refused), t2.example.net (no peers)`.
+/// `2 trackers tried: tracker.example.org (connection refused), udp://t2.example.net:6969 (no reply)`.
 fn tried(trackers: &[TrackerStatus]) -> String {
     let each = trackers.iter().map(|tracker| {
-        let host =
-            tracker.url.split("://").nth(1).unwrap_or(&tracker.url).split('/').next().unwrap_or_default();
+        let (scheme, rest) = tracker.url.split_once("://").unwrap_or(("", &tracker.url));
+        let host = rest.split('/').next().unwrap_or_default();
+        let udp = if scheme == "udp" { "udp://" } else { "" };
         let outcome = tracker.message.clone().unwrap_or_else(|| {
             if tracker.working { "knows no peer".to_owned() } else { "no reply".to_owned() }
         });
-        format!("{host} ({outcome})")
+        format!("{udp}{host} ({outcome})")
     });
     match trackers.len() {
         0 => "the torrent names no tracker".to_owned(),
