@@ -55,12 +55,31 @@ pub enum Event {
     Completed,
     /// Whether everything wanted is there although not everything is (BEP 21).
     PartialSeed(bool),
-    /// The user changed the trackers; those that stay are not asked anew.
-    SetTrackers(Vec<Vec<String>>),
+    /// The user changes the trackers: new ones are asked at once, those that stay are not asked anew.
+    Edit(Edit),
     /// The torrent stops: say so to every tracker that knows of it.
     Stop,
     /// The deadline has come.
     Tick,
+}
+
+/// A change of the list of trackers. One that is in it already is not added again.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// More tiers, behind those that there are.
+    Add(Vec<Vec<String>>),
+    /// Without these.
+    Remove(Vec<String>),
+    /// These instead of all.
+    Replace(Vec<Vec<String>>),
+}
+
+impl Edit {
+    /// The trackers that are wanted by it.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let (Self::Add(tiers) | Self::Replace(tiers)) = self else { return [].iter().flatten() };
+        tiers.iter().flatten()
+    }
 }
 
 /// What the announcer wants done.
@@ -161,6 +180,8 @@ struct Tracker {
     url: String,
     /// `None` once the user has removed it: it only gets its `stopped`.
     tier: Option<usize>,
+    /// The user has just added it: it is asked at once, whoever else serves us.
+    urgent: bool,
     /// Whether it accepted our `started` and was not told `stopped`.
     heard: bool,
     /// Whether it is to be told `completed`.
@@ -194,7 +215,8 @@ impl Announcer {
             actions: VecDeque::new(),
             rng: Rng::with_seed(seed),
         };
-        announcer.set_trackers(tiers);
+        let tiers = announcer.shuffled(tiers);
+        announcer.set_trackers(tiers, false);
         announcer.go_on(now);
         announcer
     }
@@ -206,10 +228,7 @@ impl Announcer {
             Event::WantPeers => self.want_peers(now),
             Event::Completed => self.completed(),
             Event::PartialSeed(partial) => self.partial_seed = partial,
-            Event::SetTrackers(tiers) => {
-                self.set_trackers(tiers);
-                self.settle_for_known(now);
-            }
+            Event::Edit(edit) => self.edit(now, edit),
             Event::Stop if self.phase == Phase::Running => self.phase = Phase::Stopping,
             Event::Stop | Event::Tick => {}
         }
@@ -285,6 +304,7 @@ impl Announcer {
         let event = tracker.owed_event(self.phase).or_else(usual);
         let event = event.or(self.partial_seed.then_some(AnnounceEvent::Paused));
         tracker.turn = Turn::Asking(event);
+        tracker.urgent = false;
         self.last_asked = now;
         self.actions.push_back(Action::Announce {
             tracker: tracker.key,
@@ -350,10 +370,37 @@ impl Announcer {
         }
     }
 
-    fn set_trackers(&mut self, tiers: Vec<Vec<String>>) {
+    fn edit(&mut self, now: Duration, edit: Edit) {
+        let tiers = match edit {
+            Edit::Add(more) => [self.tiers(), self.shuffled(more)].concat(),
+            Edit::Remove(urls) => {
+                let mut tiers = self.tiers();
+                tiers.iter_mut().for_each(|tier| tier.retain(|url| !urls.contains(url)));
+                tiers
+            }
+            Edit::Replace(tiers) => self.shuffled(tiers),
+        };
+        self.set_trackers(tiers, true);
+        self.settle_for_known(now);
+    }
+
+    /// The trackers as they are tried.
+    fn tiers(&self) -> Vec<Vec<String>> {
+        let known: Vec<&Tracker> = self.trackers.iter().filter(|tracker| tracker.tier.is_some()).collect();
+        let tiers = known.chunk_by(|one, next| one.tier == next.tier);
+        tiers.map(|tier| tier.iter().map(|tracker| tracker.url.clone()).collect()).collect()
+    }
+
+    /// BEP 12: the order within a tier is left to chance.
+    fn shuffled(&mut self, mut tiers: Vec<Vec<String>>) -> Vec<Vec<String>> {
+        tiers.iter_mut().for_each(|tier| self.rng.shuffle(tier));
+        tiers
+    }
+
+    /// `urgent`: those that are new are asked at once.
+    fn set_trackers(&mut self, tiers: Vec<Vec<String>>, urgent: bool) {
         let mut old = std::mem::take(&mut self.trackers);
-        for (tier, mut urls) in tiers.into_iter().enumerate() {
-            self.rng.shuffle(&mut urls);
+        for (tier, urls) in tiers.into_iter().filter(|tier| !tier.is_empty()).enumerate() {
             for url in urls {
                 if self.trackers.iter().any(|tracker| tracker.url == url) {
                     continue;
@@ -364,6 +411,7 @@ impl Announcer {
                     self.next_key += 1;
                     Tracker::new(TrackerKey(self.next_key), url)
                 });
+                tracker.urgent |= urgent && tracker.tier.is_none();
                 tracker.tier = Some(tier);
                 self.trackers.push(tracker);
             }
@@ -393,6 +441,7 @@ impl Tracker {
             key,
             url,
             tier: None,
+            urgent: false,
             heard: false,
             owes_completed: false,
             turn: Turn::Idle,
@@ -418,8 +467,11 @@ impl Tracker {
 
     /// The event that does not wait for the tracker's turn.
     fn owed_event(&self, phase: Phase) -> Option<AnnounceEvent> {
-        if !self.is_idle() || !self.heard {
+        if !self.is_idle() {
             None
+        } else if !self.heard {
+            let urgent = self.urgent && self.tier.is_some() && phase == Phase::Running;
+            urgent.then_some(AnnounceEvent::Started)
         } else if self.owes_completed {
             Some(AnnounceEvent::Completed)
         } else {

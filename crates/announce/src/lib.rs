@@ -13,7 +13,7 @@ pub mod udp;
 
 use metainfo::{InfoHash, PeerId};
 
-pub use announcer::{Action, Announcer, Event, TrackerKey, TrackerState, TrackerStatus};
+pub use announcer::{Action, Announcer, Edit, Event, TrackerKey, TrackerState, TrackerStatus};
 pub use reply::{AnnounceError, AnnounceReply, ReplyError, Retry, ScrapeEntry};
 
 /// What an announce says has happened since the last one (BEP 3).

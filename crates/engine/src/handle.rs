@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use ::announce::Edit;
 use metainfo::{Info, InfoHash, InfoHashes, PeerId};
 use swarm::Priority;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Peers(Vec<SocketAddr>),
     Found(Vec<SocketAddr>),
     Announced(PeerId, IpAddr, u64),
+    Trackers(Edit),
     Pause,
     Resume,
 }
@@ -97,6 +99,21 @@ impl Torrent {
     /// A peer told a tracker of ours that it begins to fetch so many bytes: a sizing origin counts downloads by that.
     pub async fn announced(&self, id: PeerId, ip: IpAddr, left: u64) {
         self.send(Command::Announced(id, ip, left)).await;
+    }
+
+    /// More trackers, in tiers behind those that there are; they are announced to at once, and may be on any address.
+    pub async fn add_trackers(&self, tiers: Vec<Vec<String>>) {
+        self.send(Command::Trackers(Edit::Add(tiers))).await;
+    }
+
+    /// Without these trackers, which are told that we leave.
+    pub async fn remove_trackers(&self, urls: Vec<String>) {
+        self.send(Command::Trackers(Edit::Remove(urls))).await;
+    }
+
+    /// These trackers instead of all that there are; those that stay notice nothing.
+    pub async fn replace_trackers(&self, tiers: Vec<Vec<String>>) {
+        self.send(Command::Trackers(Edit::Replace(tiers))).await;
     }
 
     /// Asks for nothing and serves nothing until [`Torrent::resume`]; connections stay.

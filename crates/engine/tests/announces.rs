@@ -194,3 +194,31 @@ async fn http_and_udp_trackers_stand_in_one_list_and_each_says_what_is_wrong() {
     assert_eq!(events(&log), [2]);
     assert!(web_log.lock().unwrap().is_empty(), "one that answers is enough");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trackers_come_and_go_while_a_torrent_runs() {
+    let origin = tempdir().unwrap();
+    let a = engine(&origin.path().join("state")).await;
+    let ((own, own_log), (added, added_log)) = (tracker(Vec::new()).await, tracker(Vec::new()).await);
+    let added = format!("{added}?typed=1");
+    let metainfo = content(origin.path(), "film", &[("", 1000)], &[&own]);
+    let mut seeding = a.add(seed(&metainfo, origin.path())).await.unwrap();
+    // From here on it is a record without a task.
+    until(&mut seeding, "announced", |status| status.trackers.iter().any(|tracker| tracker.working)).await;
+    seeding.add_trackers(vec![vec![added.clone()]]).await;
+    until(&mut seeding, "announced to both", |status| {
+        status.trackers.len() == 2 && status.trackers.iter().all(|tracker| tracker.working)
+    })
+    .await;
+    seeding.remove_trackers(vec![own.clone()]).await;
+    let status = until(&mut seeding, "without its own", |status| status.trackers.len() == 1).await;
+    assert_eq!(status.trackers[0].url, added);
+    seeding.replace_trackers(vec![vec![own.clone()]]).await;
+    until(&mut seeding, "with its own alone", |status| {
+        status.trackers.len() == 1 && status.trackers[0].url == own && status.trackers[0].working
+    })
+    .await;
+    a.stop().await;
+    let told = |log: &Log| ["started", "stopped"].map(|event| of_event(log, event).len());
+    assert_eq!((told(&own_log), told(&added_log)), ([2, 2], [1, 1]));
+}

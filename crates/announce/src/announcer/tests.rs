@@ -62,6 +62,11 @@ impl World {
         self.refuse(asked, AnnounceError::Unreachable("connection refused".into()));
     }
 
+    /// The list as it stands.
+    fn urls(&self) -> Vec<String> {
+        self.announcer.status().map(|status| status.url).collect()
+    }
+
     /// Moves to the next deadline and says how long that took.
     #[track_caller]
     fn wait_for(&mut self) -> Duration {
@@ -372,15 +377,50 @@ fn removed_trackers_are_told_and_kept_ones_are_not_asked_anew() {
     let asked = world.one();
     world.accept(&asked, good());
     world.asked();
-    world.tell(Event::SetTrackers(owned(&[&["a"], &["b"]])));
-    assert!(world.asked().is_empty());
-    world.tell(Event::SetTrackers(owned(&[&["b"]])));
+    world.tell(Event::Edit(Edit::Replace(owned(&[&["a"], &["b"]]))));
+    let b = world.one();
+    assert_eq!((b.url.as_str(), b.event), ("b", Some(AnnounceEvent::Started)));
+    world.accept(&b, good());
+    world.asked();
+    world.tell(Event::Edit(Edit::Replace(owned(&[&["b"]]))));
+    let stopped = world.one();
+    assert_eq!((stopped.url.as_str(), stopped.event), ("a", Some(AnnounceEvent::Stopped)));
+    world.fail(&stopped);
+    assert_eq!(world.urls(), ["b"]);
+}
+
+#[test]
+fn an_added_tracker_is_asked_at_once_though_another_serves() {
+    let mut world = World::new(&[&["a"]], false);
+    let asked = world.one();
+    world.accept(&asked, good());
+    world.asked();
+    world.tell(Event::Edit(Edit::Add(owned(&[&["b"], &["a"]]))));
+    let b = world.one();
+    assert_eq!((b.url.as_str(), b.event), ("b", Some(AnnounceEvent::Started)));
+    world.fail(&b);
+    assert!(world.asked().is_empty(), "a failure is waited out, as ever");
+    assert_eq!(world.urls(), ["a", "b"]);
+    let tiers: Vec<_> = world.announcer.status().map(|status| status.tier).collect();
+    assert_eq!(tiers, [0, 1]);
+}
+
+#[test]
+fn a_removed_tracker_is_told_and_comes_back_as_a_new_one() {
+    let mut world = World::new(&[&["a"], &["b"]], false);
+    let asked = world.one();
+    world.accept(&asked, good());
+    world.asked();
+    world.tell(Event::Edit(Edit::Remove(vec!["a".into(), "unknown".into()])));
     let asked = world.asked();
     assert_eq!((asked[0].url.as_str(), asked[0].event), ("a", Some(AnnounceEvent::Stopped)));
     assert_eq!((asked[1].url.as_str(), asked[1].event), ("b", Some(AnnounceEvent::Started)));
+    world.tell(Event::Edit(Edit::Add(owned(&[&["a"]]))));
+    assert!(world.asked().is_empty(), "not before its goodbye is over");
     world.fail(&asked[0]);
-    let left: Vec<_> = world.announcer.status().map(|status| status.url).collect();
-    assert_eq!(left, ["b"]);
+    let again = world.one();
+    assert_eq!((again.url.as_str(), again.event), ("a", Some(AnnounceEvent::Started)));
+    assert_eq!(world.urls(), ["b", "a"]);
 }
 
 #[test]

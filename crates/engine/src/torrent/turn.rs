@@ -89,12 +89,22 @@ impl Torrent {
             Command::Peers(at) => found(now, brain, at, Source::User),
             Command::Found(at) => found(now, brain, at, Source::Tracker),
             Command::Announced(id, ip, left) => brain.handle(now, Event::Announced { id, ip, left }),
+            Command::Trackers(edit) => self.edit_trackers(now, edit),
             Command::Pause => brain.handle(now, Event::Pause),
             Command::Resume => {
                 self.halt = None;
                 brain.handle(now, Event::Resume);
             }
         }
+    }
+
+    /// What the torrent itself names stays under suspicion (S-24), though the user leaves it in the list.
+    fn edit_trackers(&mut self, now: Duration, edit: tracker::Edit) {
+        let Some(announcer) = &mut self.record.announcer else { return };
+        let known: Vec<String> = announcer.status().map(|tracker| tracker.url).collect();
+        let typed = edit.named().filter(|url| !known.contains(url)).cloned().collect();
+        self.record.add.trackers.push(typed);
+        announcer.handle(now, tracker::Event::Edit(edit));
     }
 
     fn wish(&mut self, now: Duration, wishes: Vec<Priority>, brain: &mut Brain) {
