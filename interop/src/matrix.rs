@@ -1,4 +1,4 @@
-//! Every foreign client in both directions over both trackers and once in secret, then all of them in one swarm.
+//! Every foreign client in both directions over both trackers, over one of them by UDP, and once in secret, then all of them in one swarm.
 //!
 //! Transmission 3.00 refuses every hybrid torrent, and aria2 1.36 computes a wrong hash for it (whoever made it), so these two are
 //! given v1 torrents; libtorrent is given hybrids.
@@ -25,6 +25,20 @@ const TRACKER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 enum Tracker {
     Headwater,
     Opentracker,
+    /// The same by UDP (BEP 15).
+    OpentrackerUdp,
+}
+
+impl Tracker {
+    fn url(self, at: Ipv4Addr) -> String {
+        let scheme = if self == Self::OpentrackerUdp { "udp" } else { "http" };
+        format!("{scheme}://{at}:{TRACKER_PORT}/announce")
+    }
+
+    /// aria2 speaks to UDP trackers through its DHT's socket, and has no DHT here.
+    fn is_spoken_by(self, client: Client) -> bool {
+        (self, client) != (Self::OpentrackerUdp, Client::Aria2)
+    }
 }
 
 /// A payload with its torrent.
@@ -38,8 +52,8 @@ struct Release {
 pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
     let mut failures = Vec::new();
     let wanted = |title: &str| words.iter().all(|word| title.to_lowercase().contains(&word.to_lowercase()));
-    for tracker in [Tracker::Headwater, Tracker::Opentracker] {
-        for client in OTHERS {
+    for tracker in [Tracker::Headwater, Tracker::Opentracker, Tracker::OpentrackerUdp] {
+        for client in OTHERS.into_iter().filter(|&client| tracker.is_spoken_by(client)) {
             for they_seed in [false, true] {
                 let title = direction(client, they_seed, &format!("over {tracker:?}"));
                 if wanted(&title) {
@@ -47,6 +61,8 @@ pub(crate) fn run(setup: &Setup, words: &[&str]) -> Outcome {
                 }
             }
         }
+    }
+    for tracker in [Tracker::Headwater, Tracker::Opentracker] {
         let title = format!("mixed swarm of four over {tracker:?}");
         if wanted(&title) {
             report(&title, &mut failures, || mixed(setup, tracker));
@@ -92,10 +108,11 @@ pub(crate) fn report(title: &str, failures: &mut Vec<String>, run: impl FnOnce()
 fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool, encrypted: bool) -> Outcome {
     let mut world = World::new()?;
     let at = world.address();
+    let url = tracker.url(at);
     let release = match (client, they_seed) {
-        (Client::Libtorrent, _) => tree(setup, &world, at, "hybrid")?,
-        (_, true) => single_file(setup, &world, at, "v1")?,
-        (_, false) => tree(setup, &world, at, "v1")?,
+        (Client::Libtorrent, _) => tree(setup, &world, &url, "hybrid")?,
+        (_, true) => single_file(setup, &world, &url, "v1")?,
+        (_, false) => tree(setup, &world, &url, "v1")?,
     };
     let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
     let (seed, leech) = if they_seed { (client, Client::Headwater) } else { (Client::Headwater, client) };
@@ -111,7 +128,7 @@ fn cell(setup: &Setup, tracker: Tracker, client: Client, they_seed: bool, encryp
 fn mixed(setup: &Setup, tracker: Tracker) -> Outcome {
     let mut world = World::new()?;
     let at = world.address();
-    let release = tree(setup, &world, at, "v1")?;
+    let release = tree(setup, &world, &tracker.url(at), "v1")?;
     let _tracker = start_tracker(setup, &world, tracker, at, &release)?;
     let mut origin = start(
         setup,
@@ -190,16 +207,15 @@ fn start_tracker(
             command.args(["track", "--interval", "10s", "--http", &format!("{at}:{TRACKER_PORT}")]);
             command
         }
-        Tracker::Opentracker => {
+        Tracker::Opentracker | Tracker::OpentrackerUdp => {
             // It changes its root to a folder and gives up its privileges before it reads the list.
             let root = world.folder("opentracker")?;
             let hash = field(setup, &release.torrent, "v1")?;
             fs::write(root.join("allowed"), format!("{hash}\n"))?;
             world.open_to_all()?;
             let mut command = Command::new("opentracker");
-            command
-                .args(["-i", &at.to_string(), "-p", &TRACKER_PORT.to_string(), "-w", "/allowed", "-d"])
-                .arg(root);
+            let port = TRACKER_PORT.to_string();
+            command.args(["-i", &at.to_string(), "-p", &port, "-P", &port, "-w", "/allowed", "-d"]).arg(root);
             command
         }
     };
@@ -213,19 +229,19 @@ fn start_tracker(
 fn single_file(
     setup: &Setup,
     world: &World,
-    at: Ipv4Addr,
+    url: &str,
     format: &str,
 ) -> Result<Release, Box<dyn std::error::Error>> {
     let folder = world.folder("payload")?;
     fs::write(folder.join("film.bin"), noise(24 << 20))?;
-    create(setup, world, &folder.join("film.bin"), format, at)
+    create(setup, world, &folder.join("film.bin"), format, url)
 }
 
 /// A folder of files of many sizes; none is empty, since Transmission 3.00 makes no empty files.
 fn tree(
     setup: &Setup,
     world: &World,
-    at: Ipv4Addr,
+    url: &str,
     format: &str,
 ) -> Result<Release, Box<dyn std::error::Error>> {
     let folder = world.folder("payload")?;
@@ -234,7 +250,7 @@ fn tree(
         let sub = world.folder(&format!("payload/tree/d{}", index % 3))?;
         fs::write(sub.join(format!("f{index}")), noise(size))?;
     }
-    create(setup, world, &folder.join("tree"), format, at)
+    create(setup, world, &folder.join("tree"), format, url)
 }
 
 fn create(
@@ -242,15 +258,14 @@ fn create(
     world: &World,
     payload: &Path,
     format: &str,
-    at: Ipv4Addr,
+    url: &str,
 ) -> Result<Release, Box<dyn std::error::Error>> {
     let torrent = world.path("release.torrent");
-    let url = format!("http://{at}:{TRACKER_PORT}/announce");
     output(
         Command::new(&setup.headwater)
             .arg("create")
             .arg(payload)
-            .args(["--format", format, "-t", &url, "-o"])
+            .args(["--format", format, "-t", url, "-o"])
             .arg(&torrent),
     )?;
     let (folder, name) = payload.parent().zip(payload.file_name()).ok_or("the payload has no name")?;

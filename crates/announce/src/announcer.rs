@@ -375,7 +375,9 @@ impl Announcer {
             Edit::Add(more) => [self.tiers(), self.shuffled(more)].concat(),
             Edit::Remove(urls) => {
                 let mut tiers = self.tiers();
-                tiers.iter_mut().for_each(|tier| tier.retain(|url| !urls.contains(url)));
+                for tier in &mut tiers {
+                    tier.retain(|url| !urls.contains(url));
+                }
                 tiers
             }
             Edit::Replace(tiers) => self.shuffled(tiers),
@@ -393,7 +395,9 @@ impl Announcer {
 
     /// BEP 12: the order within a tier is left to chance.
     fn shuffled(&mut self, mut tiers: Vec<Vec<String>>) -> Vec<Vec<String>> {
-        tiers.iter_mut().for_each(|tier| self.rng.shuffle(tier));
+        for tier in &mut tiers {
+            self.rng.shuffle(tier);
+        }
         tiers
     }
 
