@@ -1,4 +1,4 @@
-//! How a client and a tracker talk, in both directions (BEP 3, 7, 12, 15, 21, 23, 24, 27, 31, 41, 48).
+//! How a client and a tracker talk, in both directions, and neighbours without one (BEP 3, 7, 12, 14, 15, 21, 23, 24, 27, 31, 41, 48).
 //!
 //! Pure: it turns announces into URLs or datagrams and replies into values for a client, the reverse for a tracker, and decides
 //! whom a client asks and when ([`Announcer`]). Sockets, and the counters that an announce reports, are the driver's.
@@ -8,6 +8,7 @@
 
 mod announcer;
 pub mod http;
+pub mod lsd;
 mod reply;
 pub mod udp;
 
