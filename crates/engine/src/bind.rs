@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use crate::config::{Families, Listen};
@@ -108,6 +108,52 @@ pub(crate) async fn datagrams_to(at: SocketAddr, listen: Listen) -> io::Result<U
     socket.connect(at).await?;
     Ok(socket)
 }
+
+/// A UDP socket that hears what is said to a multicast group and nothing else, beside others on this machine that do.
+pub(crate) fn group(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Joins a group wherever that can be done: on the interface of the address that is listened on, else on all. Gives the interfaces
+/// to speak on; in IPv4 that is the one of the system's choice.
+pub(crate) fn join(socket: &UdpSocket, group: IpAddr, listen: Listen) -> Vec<u32> {
+    let socket = SockRef::from(socket);
+    // Joined before is as good.
+    let joined = |joining: io::Result<()>| match joining {
+        Err(error) => error.kind() == io::ErrorKind::AddrInUse,
+        Ok(()) => true,
+    };
+    match (group, listen.ip) {
+        (IpAddr::V4(group), Some(IpAddr::V4(own))) if !own.is_unspecified() => {
+            let spoken_on = socket.set_multicast_if_v4(&own);
+            let joining = socket.join_multicast_v4(&group, &own);
+            vec![0; usize::from(joined(joining) && spoken_on.is_ok())]
+        }
+        (IpAddr::V4(group), _) => {
+            let join = |&index: &u32| {
+                joined(socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)))
+            };
+            let any = INTERFACES.filter(join).count() > 0;
+            vec![0; usize::from(any)]
+        }
+        (IpAddr::V6(group), _) => {
+            INTERFACES.filter(|&index| joined(socket.join_multicast_v6(&group, index))).collect()
+        }
+    }
+}
+
+/// Chooses the interface for what is said next, as [`join`] names it.
+pub(crate) fn speak_on(socket: &UdpSocket, group: IpAddr, interface: u32) -> io::Result<()> {
+    if group.is_ipv4() { Ok(()) } else { SockRef::from(socket).set_multicast_if_v6(interface) }
+}
+
+/// The numbers that interfaces may have. Systems count from 1 in the order of their coming; to ask for those that exist would
+/// take one more dependency, and to try one that does not costs a microsecond.
+const INTERFACES: std::ops::RangeInclusive<u32> = 1..=64;
 
 /// Connects within `patience`; from the address that is listened on, so that peers and trackers see the one they can dial.
 pub(crate) async fn connect(at: SocketAddr, listen: Listen, patience: Duration) -> io::Result<TcpStream> {

@@ -35,6 +35,8 @@ pub struct Config {
     pub tcp: bool,
     /// The same for uTP (BEP 29), which is tried when TCP leads nowhere.
     pub utp: bool,
+    /// Look for peers in the local network (BEP 14); never with a loopback address to listen on.
+    pub lsd: bool,
     /// Program and version, as told to peers and trackers (`Headwater 0.1.0`).
     pub client: String,
     /// Unverified blocks and blocks on their way out may take this many bytes of memory, all torrents together.
@@ -56,6 +58,7 @@ impl Config {
             encryption: Encryption::default(),
             tcp: true,
             utp: true,
+            lsd: true,
             client: concat!("Headwater ", env!("CARGO_PKG_VERSION")).into(),
             memory: 64 << 20,
         }

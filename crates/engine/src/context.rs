@@ -20,6 +20,7 @@ use crate::encryption::Names;
 use crate::error::StartError;
 use crate::http::Http;
 use crate::limits::Bucket;
+use crate::lsd::Local;
 use crate::utp::Ports;
 
 /// Dials under way at a time, all torrents together: more of them fill the tables of home routers.
@@ -65,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) utp: Ports,
     /// Connection ids of UDP trackers.
     pub(crate) trackers: Mutex<Connections>,
+    /// Who takes part in local discovery, if anybody may.
+    pub(crate) local: Option<Local>,
     bans: watch::Sender<HashSet<IpAddr>>,
 }
 
@@ -91,6 +94,7 @@ impl Context {
             names: Names::default(),
             utp: Ports::default(),
             trackers: Mutex::default(),
+            local: Local::new(&config, port, start),
             bans: watch::Sender::default(),
             config,
         })

@@ -22,6 +22,7 @@ pub(crate) enum Command {
     Limits { download: Option<u64>, upload: Option<u64> },
     Peers(Vec<SocketAddr>),
     Found(Vec<SocketAddr>),
+    Heard(SocketAddr),
     Announced(PeerId, IpAddr, u64),
     Trackers(Edit),
     Pause,

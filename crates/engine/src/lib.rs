@@ -10,6 +10,7 @@
 //! | `torrent`, one each while it is not idle | the swarm or metadata fetch, the announcer, the list of peer tasks |
 //! | `peer`, one each | a socket, its buffers, its outgoing queue |
 //! | `utp`, one for each UDP port | the socket, all connections over it |
+//! | `lsd` | the multicast sockets of local discovery |
 //! | `webseed`, one for each fetch | a connection to a web server, which the next fetch goes on with |
 //!
 //! # Channels
@@ -33,6 +34,7 @@ mod handle;
 mod http;
 mod limits;
 mod listen;
+mod lsd;
 mod outbox;
 mod outside;
 mod peer;
@@ -70,6 +72,9 @@ const SESSION_COMMANDS: usize = 16;
 
 /// Connections that shook hands and wait for the session to route them: one look-up each, so few ever wait.
 const INCOMING: usize = 32;
+
+/// Neighbours that wait for the session to tell their torrents of them; as with connections, few ever wait.
+const NEIGHBOURS: usize = 32;
 
 /// Commands to one torrent, which the session must not wait for: they come from people, one at a time, and from a tracker of
 /// this process, one for each new downloader. Room is taken as they come.

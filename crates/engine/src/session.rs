@@ -18,13 +18,14 @@ use crate::error::AddError;
 use crate::handle::{self, Torrent};
 use crate::limits::Bucket;
 use crate::listen::{self, Door, Incoming};
+use crate::lsd;
 use crate::outside::{Home, Input};
 use crate::publish::first_status;
 use crate::record::Record;
 use crate::status::{Halt, Phase, Status};
 use crate::torrent::{self, Start};
 use crate::utp;
-use crate::{INCOMING, TORRENT_COMMANDS, TORRENT_INBOX};
+use crate::{INCOMING, NEIGHBOURS, TORRENT_COMMANDS, TORRENT_INBOX};
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,8 @@ pub(crate) async fn run(
     for door in doors {
         listening.spawn(listen::run(context.clone(), door, sender.clone()));
     }
+    let (neighbours, mut heard) = mpsc::channel(NEIGHBOURS);
+    listening.spawn(lsd::run(context.clone(), neighbours));
     let ports: JoinSet<()> = ports.into_iter().map(utp::Port::run).collect();
     drop(sender);
     let start = context.start;
@@ -92,6 +95,7 @@ pub(crate) async fn run(
                 None => break,
             },
             Some(incoming) = incoming.recv() => session.route(incoming),
+            Some((hash, at)) = heard.recv() => session.obey(Command::Tell(hash, Box::new(handle::Command::Heard(at)))),
             Some(ended) = session.tasks.join_next_with_id(), if !session.tasks.is_empty() => session.ended(ended),
             () = sleep_until(start + due.unwrap_or_default()), if due.is_some() => session.tick(),
         }
@@ -251,6 +255,7 @@ impl Session {
             }
             None => {
                 self.context.names.remove(hash);
+                self.context.local.iter().for_each(|local| local.leave(hash));
                 let member = self.torrents.remove(&hash).filter(|_| crashed);
                 if let Some(Member { status, .. }) = member {
                     let failed = Phase::Failed(Arc::new(Halt::Crashed));

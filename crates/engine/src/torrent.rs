@@ -143,6 +143,7 @@ impl Torrent {
             return Err(Halt::V2Only);
         }
         self.record.info.get_or_init(|| info.clone());
+        self.show_neighbours(info.private());
         if matches!(self.record.add.what, What::Magnet(_)) {
             resume.keep_info(info.raw().clone());
         }
@@ -182,6 +183,7 @@ impl Torrent {
         let fetch = MetadataFetch::new(self.now(), self.record.hashes, self.swarm_config(), our_id, seed);
         let mut brain = Brain::Fetch(Box::new(fetch));
         self.start_announcing(false);
+        self.show_neighbours(false);
         self.name_peers(&mut brain, magnet.peers.clone());
         match self.drive(&mut brain).await {
             Step::Known(raw, replay) => {
@@ -330,6 +332,16 @@ impl Torrent {
         }
         let seed = self.record.rng.u64(..);
         self.record.announcer = Some(Announcer::new(self.now(), tiers, complete, seed));
+    }
+
+    /// Takes part in local discovery, or no longer: what is private is for the peers of its trackers (BEP 27).
+    fn show_neighbours(&self, private: bool) {
+        let Home { context, wire_hash, .. } = &*self.outside.home;
+        match &context.local {
+            Some(local) if private => local.leave(*wire_hash),
+            Some(local) => local.join(*wire_hash),
+            None => {}
+        }
     }
 
     /// Peers the user named, as addresses and (in a magnet link) as names that must be looked up.

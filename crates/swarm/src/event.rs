@@ -44,6 +44,8 @@ pub enum Source {
     User,
     /// A tracker.
     Tracker,
+    /// Local service discovery (BEP 14).
+    Lsd,
     /// It connected to us.
     Incoming,
     /// The resume data of an earlier run.

@@ -88,6 +88,7 @@ impl Torrent {
             }
             Command::Peers(at) => found(now, brain, at, Source::User),
             Command::Found(at) => found(now, brain, at, Source::Tracker),
+            Command::Heard(at) => found(now, brain, vec![at], Source::Lsd),
             Command::Announced(id, ip, left) => brain.handle(now, Event::Announced { id, ip, left }),
             Command::Trackers(edit) => self.edit_trackers(now, edit),
             Command::Pause => brain.handle(now, Event::Pause),

@@ -168,8 +168,8 @@ pub(crate) struct Net {
     /// Without peer exchange, as always
     #[arg(long, hide = true)]
     pub(crate) no_pex: bool,
-    /// Without local discovery, as always
-    #[arg(long, hide = true)]
+    /// Without looking for peers in the local network
+    #[arg(long)]
     pub(crate) no_lsd: bool,
     /// Without uTP: TCP alone
     #[arg(long)]
