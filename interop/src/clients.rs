@@ -134,7 +134,7 @@ fn headwater(setup: &Setup, state: &Path, task: &Task<'_>) -> Command {
         .arg(torrent)
         .arg("-d")
         .arg(folder);
-    command.args(["--listen", &format!("{address}:{PORT}"), "-v"]);
+    command.args(["--listen", &format!("{address}:{PORT}"), "--no-lsd", "-v"]);
     if !seed {
         command.args(["--seed-time", "1h"]);
     }

@@ -10,6 +10,7 @@ mod creators;
 mod crowd;
 mod https;
 mod load;
+mod local;
 mod matrix;
 mod origin;
 mod publish;
@@ -38,8 +39,8 @@ pub struct Setup {
 /// What a run may end with: a sentence for a person.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
-/// Creators and clients: the hashes other creators give, then every client in both directions over both trackers, then
-/// HTTPS and ACME.
+/// Creators and clients: the hashes other creators give, then every client in both directions over the trackers, then
+/// neighbours without a tracker, HTTPS and ACME.
 ///
 /// `words` narrow the matrix down to the cells whose titles have all of them; then the creators are left out.
 pub fn interop(setup: &Setup, words: &[&str]) -> Outcome {
@@ -51,6 +52,7 @@ pub fn interop(setup: &Setup, words: &[&str]) -> Outcome {
         creators::run(setup)?;
     }
     matrix::run(setup, words)?;
+    local::run(setup, words)?;
     https::run(setup, words)?;
     acme::run(setup, words)
 }

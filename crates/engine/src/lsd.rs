@@ -44,6 +44,12 @@ impl Local {
         self.tell(Event::Leave(hash));
     }
 
+    /// Whether nothing will be said.
+    #[cfg(test)]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.discovery().next_deadline().is_none()
+    }
+
     fn tell(&self, event: Event<'_>) {
         let mut discovery = self.discovery();
         discovery.handle(self.start.elapsed(), event);

@@ -10,6 +10,10 @@ use crate::config::Config;
 
 /// A session with one complete torrent.
 async fn seeding(dir: &Path, trackers: Vec<Vec<String>>) -> (Session, Torrent) {
+    seeding_with(dir, trackers, false).await
+}
+
+async fn seeding_with(dir: &Path, trackers: Vec<Vec<String>>, private: bool) -> (Session, Torrent) {
     let data = [7; 1000];
     std::fs::write(dir.join("film"), data).unwrap();
     let builder = Builder {
@@ -19,7 +23,7 @@ async fn seeding(dir: &Path, trackers: Vec<Vec<String>>) -> (Session, Torrent) {
         single_file: true,
         files: vec![NewFile { path: vec!["film".into()], length: 1000, ..NewFile::default() }],
         v1_pieces: Sha1::digest(data).to_vec(),
-        private: false,
+        private,
         source: None,
         similar: Vec::new(),
         update_url: None,
@@ -82,4 +86,31 @@ async fn an_idle_torrent_announces_when_that_is_due() {
     settle(&mut session).await;
     assert!(is_idle(&session, &torrent));
     assert!(session.due.first().unwrap().0 > first);
+}
+
+// BEP 27
+#[tokio::test]
+async fn neighbours_hear_of_every_torrent_but_private_ones_until_it_ends() {
+    for private in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut session, torrent) = seeding_with(dir.path(), Vec::new(), private).await;
+        settle(&mut session).await;
+        assert!(is_idle(&session, &torrent));
+        let quiet = |session: &Session| session.context.local.as_ref().unwrap().is_quiet();
+        assert_eq!(quiet(&session), private);
+        session.stop().await;
+        assert!(quiet(&session));
+    }
+}
+
+#[tokio::test]
+async fn a_neighbour_wakes_an_idle_torrent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut session, torrent) = seeding(dir.path(), Vec::new()).await;
+    settle(&mut session).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let heard = handle::Command::Heard(listener.local_addr().unwrap());
+    session.obey(Command::Tell(torrent.hash(), Box::new(heard)));
+    let (_stream, _) = listener.accept().await.unwrap();
+    assert!(!is_idle(&session, &torrent));
 }
