@@ -122,9 +122,8 @@ impl Discovery {
                 }
             }
             Event::Heard { from, bytes } if self.may_speak(now, from.ip()) => self.hear(from, bytes),
-            Event::Join(_) | Event::Heard { .. } => {}
             Event::Tick if self.next_deadline().is_some_and(|deadline| deadline <= now) => self.announce(now),
-            Event::Tick => {}
+            Event::Join(_) | Event::Heard { .. } | Event::Tick => {}
         }
     }
 

@@ -198,7 +198,7 @@ mod tests {
     fn a_loopback_address_or_the_users_wish_is_without_local_discovery() {
         let local = |lsd: bool, ip: Option<&str>| {
             let listen = Listen { ip: ip.map(|ip| ip.parse().unwrap()), port: None };
-            let config = Config { lsd, listen, ..Config::new(std::path::PathBuf::new()) };
+            let config = Config { listen, lsd, ..Config::new(std::path::PathBuf::new()) };
             Local::new(&config, 1, Instant::now()).is_some()
         };
         assert!(local(true, None) && local(true, Some("192.0.2.1")));
