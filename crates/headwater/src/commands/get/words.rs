@@ -131,3 +131,25 @@ fn tried(trackers: &[TrackerStatus]) -> String {
         count => format!("{count} trackers tried: {}", each.collect::<Vec<_>>().join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tracker_is_named_with_what_came_of_it() {
+        let tracker = |url: &str, message: Option<&str>| TrackerStatus {
+            url: url.into(),
+            message: message.map(Into::into),
+            ..TrackerStatus::default()
+        };
+        let trackers = [
+            tracker("https://tracker.example.org/announce", Some("connection refused")),
+            tracker("udp://t2.example.net:6969/announce", Some("no reply")),
+        ];
+        assert_eq!(
+            tried(&trackers),
+            "2 trackers tried: tracker.example.org (connection refused), udp://t2.example.net:6969 (no reply)"
+        );
+    }
+}
