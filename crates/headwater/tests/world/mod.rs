@@ -62,6 +62,8 @@ impl World {
         for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
             command.env_remove(name);
         }
+        // Tests that run side by side must not find each other.
+        command.env("HEADWATER_NO_LSD", "true");
         command.env("HOME", self.path("home")).env("PATH", self.path("bin")).stdin(Stdio::null());
         command
     }
