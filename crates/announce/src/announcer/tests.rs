@@ -1,6 +1,7 @@
 //! The announcer against trackers that answer, fail, hang and disappear.
 
 use super::*;
+use crate::{ReplyError, Retry};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
