@@ -36,9 +36,19 @@ pub(super) async fn ask(
     if url_data.len() > MAX_URL_DATA {
         return Err(AnnounceError::Unreachable("the URL is too long for a UDP tracker".into()));
     }
+    ask_at(context, &trackers, &url_data, announce).await
+}
+
+/// Asks all at once; what one has to say is enough, if the others take long.
+async fn ask_at(
+    context: &Arc<Context>,
+    trackers: &[SocketAddr],
+    url_data: &str,
+    announce: &Announce,
+) -> Result<AnnounceReply, AnnounceError> {
     let mut exchanges = JoinSet::new();
-    for at in trackers {
-        exchanges.spawn(exchange(context.clone(), at, url_data.clone(), announce.clone()));
+    for &at in trackers {
+        exchanges.spawn(exchange(context.clone(), at, url_data.to_owned(), announce.clone()));
     }
     let mut answer = Err(AnnounceError::Unreachable("no reply".into()));
     loop {
@@ -155,7 +165,11 @@ async fn converse(
 
 #[cfg(test)]
 mod tests {
+    use ::announce::PeerFormat;
+    use metainfo::{InfoHash, PeerId};
+
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn each_family_is_asked_once_unless_only_one_is_listened_on() {
@@ -179,6 +193,50 @@ mod tests {
         assert_eq!(peers(merged(reply("192.0.2.1:1"), silent())), 1);
         assert_eq!(peers(merged(silent(), reply("192.0.2.1:1"))), 1);
         assert_eq!(peers(merged(silent(), silent())), 0);
+    }
+
+    /// A tracker for one announce, which names itself as a peer; gives the key that it was told.
+    fn tracker() -> (SocketAddr, tokio::task::JoinHandle<[u8; 4]>) {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let answering = tokio::task::spawn_blocking(move || {
+            let mut request = [0; 200];
+            let (_, from) = socket.recv_from(&mut request).unwrap();
+            socket.send_to(&[&request[8..16], b"connects"].concat(), from).unwrap();
+            socket.recv_from(&mut request).unwrap();
+            let port = at.port().to_be_bytes();
+            let reply = [&request[8..16], &[0; 12], &[127, 0, 0, 1], &port].concat();
+            socket.send_to(&reply, from).unwrap();
+            request[88..92].try_into().unwrap()
+        });
+        (at, answering)
+    }
+
+    #[tokio::test]
+    async fn all_addresses_are_told_the_same_key_and_their_peers_are_taken_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = Arc::new(Context::new(Config::new(dir.path().to_owned()), 1).await.unwrap());
+        let ((one, one_told), (two, two_told)) = (tracker(), tracker());
+        let announce = Announce {
+            info_hash: InfoHash([1; 20]),
+            peer_id: PeerId([2; 20]),
+            port: 1,
+            uploaded: 0,
+            downloaded: 0,
+            left: 1,
+            event: None,
+            numwant: None,
+            key: Some(7),
+            tracker_id: None,
+            format: PeerFormat::Compact,
+        };
+        let mut peers = ask_at(&context, &[one, two], "", &announce).await.unwrap().peers;
+        peers.sort_unstable();
+        let mut expected = [one, two];
+        expected.sort_unstable();
+        assert_eq!(peers, expected);
+        assert_eq!((one_told.await.unwrap(), two_told.await.unwrap()), ([0, 0, 0, 7], [0, 0, 0, 7]));
+        assert!(context.trackers.lock().unwrap().get(context.start.elapsed(), one).is_some());
     }
 
     // BEP 41
