@@ -174,7 +174,7 @@ fn headwater(
 ) -> Result<Command, Box<dyn Error>> {
     let mut command = Command::new(&setup.headwater);
     command.arg("--state-dir").arg(world.folder(&format!("{name}-state"))?);
-    command.args([verb, "--listen", &format!("{address}:{PORT}")]);
+    command.args([verb, "--no-lsd", "--listen", &format!("{address}:{PORT}")]);
     Ok(command)
 }
 

@@ -265,7 +265,7 @@ fn origin(
     let address = world.address();
     let mut command = Command::new(&setup.headwater);
     command.arg("--state-dir").arg(world.folder("origin-state")?);
-    command.args(["--progress", "json", "seed", "--listen", &format!("{address}:{PORT}")]);
+    command.args(["--progress", "json", "seed", "--no-lsd", "--listen", &format!("{address}:{PORT}")]);
     command.args(["--limit-upload", "4MiB", "--copies", if sizes { COPIES } else { "0" }]);
     command.arg(torrent).arg("-d").arg(payload.parent().ok_or("the payload has no folder")?);
     let mut origin = world.start("origin", &mut command)?;

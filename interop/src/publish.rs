@@ -118,7 +118,7 @@ pub(crate) fn get(
         "--progress",
         "json",
     ]);
-    command.args(["--seed-time", "1h", "--listen", &format!("{address}:6881")]).args(extra);
+    command.args(["--seed-time", "1h", "--no-lsd", "--listen", &format!("{address}:6881")]).args(extra);
     command.arg(source).arg("-d").arg(world.folder(name)?);
     world.start(name, &mut command)
 }
