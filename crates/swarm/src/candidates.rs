@@ -72,7 +72,14 @@ enum State {
 struct Candidate {
     state: State,
     failures: u32,
-    by_user: bool,
+    /// The best who told us: sources are in the order of trust.
+    by: Source,
+}
+
+impl Candidate {
+    fn by_user(self) -> bool {
+        self.by == Source::User
+    }
 }
 
 /// All addresses known.
@@ -111,15 +118,14 @@ impl Candidates {
     /// Somebody says that there is a peer.
     pub(crate) fn found(&mut self, now: Duration, at: Endpoint, by: Source, rng: &mut fastrand::Rng) {
         let Some(at) = canonical(at) else { return };
-        let by_user = by == Source::User;
         if let Some(known) = self.known.get_mut(&at) {
-            known.by_user |= by_user;
+            known.by = known.by.min(by);
             return;
         }
-        if self.known.len() >= MAX_CANDIDATES && !self.make_place(by_user) {
+        if self.known.len() >= MAX_CANDIDATES && !self.make_place(by == Source::User) {
             return;
         }
-        self.known.insert(at, Candidate { state: State::Useless, failures: 0, by_user });
+        self.known.insert(at, Candidate { state: State::Useless, failures: 0, by });
         self.set(at, State::Waiting(now, rng.u32(..)));
     }
 
@@ -129,7 +135,7 @@ impl Candidates {
         let worst = last.filter(|(_, _, at)| {
             self.known
                 .get(at)
-                .is_some_and(|candidate| !candidate.by_user && (urgent || candidate.failures > 0))
+                .is_some_and(|candidate| !candidate.by_user() && (urgent || candidate.failures > 0))
         });
         worst.is_some_and(|(_, _, at)| self.forget(at))
     }
@@ -161,7 +167,7 @@ impl Candidates {
             return;
         };
         candidate.failures += 1;
-        let (failures, by_user) = (candidate.failures, candidate.by_user);
+        let (failures, by_user) = (candidate.failures, candidate.by_user());
         if failures >= MAX_FAILURES && !by_user {
             self.forget(at);
             return;
@@ -174,7 +180,7 @@ impl Candidates {
     pub(crate) fn connected(&mut self, at: Endpoint) {
         let Some(at) = canonical(at) else { return };
         if self.known.len() < MAX_CANDIDATES || self.known.contains_key(&at) {
-            let fresh = Candidate { state: State::Useless, failures: 0, by_user: false };
+            let fresh = Candidate { state: State::Useless, failures: 0, by: Source::Incoming };
             self.known.entry(at).or_insert(fresh);
             self.set(at, State::Connected);
         }
@@ -236,8 +242,8 @@ impl Candidates {
         let idle = |state| matches!(state, State::Waiting(..) | State::Useless);
         self.known
             .iter()
-            .filter(move |(_, known)| idle(known.state) || known.by_user)
-            .map(|(&at, known)| (at, if known.by_user { Source::User } else { Source::Tracker }))
+            .filter(move |(_, known)| idle(known.state) || known.by_user())
+            .map(|(&at, known)| (at, known.by))
     }
 
     /// Addresses that wait for being dialled.

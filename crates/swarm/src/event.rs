@@ -37,7 +37,7 @@ pub enum Endpoint {
     Tcp(SocketAddr),
 }
 
-/// Who told us of an address.
+/// Who told us of an address; the most trusted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The user (`--peer`, a magnet's `x.pe`).

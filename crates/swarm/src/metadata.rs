@@ -165,10 +165,11 @@ impl MetadataFetch {
         let peers = std::mem::take(&mut self.peers);
         let mut replay: Vec<Event> =
             peers.into_iter().flat_map(|(key, peer)| peer.told.replay(key)).collect();
-        for by in [Source::User, Source::Tracker] {
-            let at = self.candidates.worth_telling().filter(|told| told.1 == by).map(|told| told.0).collect();
-            replay.push(Event::Found { at, by });
+        let mut found: BTreeMap<Source, Vec<Endpoint>> = BTreeMap::new();
+        for (at, by) in self.candidates.worth_telling() {
+            found.entry(by).or_default().push(at);
         }
+        replay.extend(found.into_iter().map(|(by, at)| Event::Found { at, by }));
         Some((fetched, replay))
     }
 

@@ -176,6 +176,28 @@ fn a_size_that_changes_midway_costs_only_what_its_sender_gave() {
     assert_eq!(world.fetch.take().unwrap().0, right);
 }
 
+// BEP 27: should the torrent turn out to be private, the swarm takes those of its tracker and its user alone.
+#[test]
+fn the_swarm_is_told_of_an_address_by_whoever_found_it() {
+    let mut world = world(1);
+    let right = world.right.clone();
+    let peer = world.peer(1, right.len());
+    // As many as are dialled in one second; the others wait.
+    world.tell(Event::Found { at: (10..40).map(addr).collect(), by: Source::Tracker });
+    world.tell(Event::Found { at: (100..110).map(addr).collect(), by: Source::Lsd });
+    world.tell(Event::Found { at: (107..110).map(addr).collect(), by: Source::Tracker });
+    world.sends_all(peer, &right);
+    let (_, replay) = world.fetch.take().unwrap();
+    let told = |source: Source| {
+        let by_it = |event: &Event| match event {
+            Event::Found { at, by } if *by == source => at.len(),
+            _ => 0,
+        };
+        replay.iter().map(by_it).sum::<usize>()
+    };
+    assert_eq!((told(Source::Tracker), told(Source::Lsd)), (3, 7));
+}
+
 // P-18
 #[test]
 fn hints_that_come_before_the_torrent_is_known_are_few() {
