@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use wire::{Decoder, Encoder, Fault, Handshake, Message, UT_METADATA, client_name};
+use wire::{Decoder, Encoder, Fault, Handshake, Message, UT_METADATA, UT_PEX, client_name};
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
     let (chunks, stream) = input;
@@ -22,7 +22,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
     }
     let (messages, fault) = receive(&stream, &[]);
     assert_eq!((&messages, &fault), (&receive(&stream, &chunks).0, &receive(&stream, &chunks).1));
-    let encoder = Encoder { ut_metadata: UT_METADATA };
+    let encoder = Encoder { ut_metadata: UT_METADATA, ut_pex: UT_PEX };
     let known: Vec<_> =
         messages.into_iter().filter(|message| !matches!(message, Message::Unknown { .. })).collect();
     let mut out = BytesMut::new();

@@ -37,6 +37,8 @@ pub struct Config {
     pub utp: bool,
     /// Look for peers in the local network (BEP 14); never with a loopback address to listen on.
     pub lsd: bool,
+    /// Peers are told of each other (BEP 11), except in private torrents.
+    pub pex: bool,
     /// Program and version, as told to peers and trackers (`Headwater 0.1.0`).
     pub client: String,
     /// Unverified blocks and blocks on their way out may take this many bytes of memory, all torrents together.
@@ -59,6 +61,7 @@ impl Config {
             tcp: true,
             utp: true,
             lsd: true,
+            pex: true,
             client: concat!("Headwater ", env!("CARGO_PKG_VERSION")).into(),
             memory: 64 << 20,
         }

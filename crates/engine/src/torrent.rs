@@ -370,6 +370,7 @@ impl Torrent {
             sequential: self.record.add.sequential,
             sizing: self.record.add.sizing,
             listen_port: context.port,
+            pex: context.config.pex,
             client: context.config.client.clone(),
             ..swarm::Config::default()
         }

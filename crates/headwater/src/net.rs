@@ -25,6 +25,7 @@ pub(crate) fn engine_config(
     config.tcp = !net.no_tcp;
     config.utp = !net.no_utp;
     config.lsd = !net.no_lsd;
+    config.pex = !net.no_pex;
     config.ca_file.clone_from(&net.ca_file);
     config.families = match (net.ipv4, net.ipv6) {
         (true, _) => Families::V4,

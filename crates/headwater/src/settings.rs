@@ -44,6 +44,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key { name: "network.encryption", flag: "encryption", commands: NET, read: encryption },
     Key { name: "network.utp", flag: "no_utp", commands: NET, read: opposite },
     Key { name: "discovery.lsd", flag: "no_lsd", commands: NET, read: opposite },
+    Key { name: "discovery.pex", flag: "no_pex", commands: NET, read: opposite },
     Key { name: "limits.down", flag: "limit_rate", commands: &["get", "open"], read: rate },
     Key { name: "limits.up", flag: "limit_upload", commands: NET, read: rate },
     Key { name: "seeding.ratio", flag: "ratio", commands: &["open"], read: ratio },

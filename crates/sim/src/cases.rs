@@ -136,6 +136,24 @@ pub fn metadata(seed: u64) -> Report {
     play("metadata", script(seed, layout, nodes), None)
 }
 
+/// Without a tracker, one node that has nothing knows an origin, and everybody else, magnet links among them, knows that node alone:
+/// they learn of each other from it (BEP 11), so that it need not pass everything on.
+pub fn known_to_one(seed: u64) -> Report {
+    let layout = layout(PIECES, 4);
+    let mut nodes =
+        vec![Plan::origin(&layout, speed(20 * GOOD_UP)), Plan::leecher(&layout, speed(GOOD_UP / 8))];
+    nodes.extend((2..8).map(|n| Plan { magnet: n % 2 == 0, ..Plan::leecher(&layout, speed(GOOD_UP)) }));
+    for (number, plan) in (0..).zip(&mut nodes) {
+        plan.announces = false;
+        plan.knows = (number > 0).then_some(usize::from(number > 1)).into_iter().collect();
+    }
+    let size = size(&layout);
+    let report = play("known_to_one", script(seed, layout, nodes), None);
+    let sent = report.nodes[1].sent;
+    report
+        .expect("known_to_one", sent < 3 * size, |_| format!("it sent {sent} bytes of {size} to six others"))
+}
+
 /// A web server alone gives everything, at its full rate after the first seconds.
 pub fn web_server_alone(seed: u64) -> Report {
     let layout = layout(PIECES, 4);

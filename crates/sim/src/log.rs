@@ -120,6 +120,9 @@ impl<'a> Log<'a> {
             Message::Metadata(MetadataMessage::Request(piece)) => self.mix(&[54, (*piece).into()]),
             Message::Metadata(MetadataMessage::Data { piece, .. }) => self.mix(&[55, (*piece).into()]),
             Message::Metadata(MetadataMessage::Reject(piece)) => self.mix(&[56, (*piece).into()]),
+            Message::PeerExchange(message) => {
+                self.mix(&[58, message.added.len() as u64, message.dropped.len() as u64]);
+            }
             Message::Port(_) | Message::SuggestPiece(_) | Message::Unknown { .. } => self.mix(&[57]),
         }
     }

@@ -57,6 +57,11 @@ fn magnet_links_find_the_right_metadata_despite_liars() {
 }
 
 #[test]
+fn peers_that_know_only_one_find_the_others_through_it() {
+    check(cases::known_to_one);
+}
+
+#[test]
 fn a_web_server_alone_is_enough() {
     check(cases::web_server_alone);
 }

@@ -24,6 +24,9 @@ const BACK_OFF: Duration = Duration::from_secs(30);
 /// The same for an address the user named, who may be starting that peer at this moment.
 const USER_BACK_OFF: Duration = Duration::from_secs(4);
 
+/// The same for an address that only a peer named: it may be nobody's, named so that a crowd dials it (P-13).
+const PEX_BACK_OFF: Duration = Duration::from_secs(10 * 60);
+
 /// The longest wait.
 const MAX_BACK_OFF: Duration = Duration::from_secs(15 * 60);
 
@@ -172,7 +175,11 @@ impl Candidates {
             self.forget(at);
             return;
         }
-        let base = if by_user { USER_BACK_OFF } else { BACK_OFF };
+        let base = match candidate.by {
+            Source::User => USER_BACK_OFF,
+            Source::Pex => PEX_BACK_OFF,
+            _ => BACK_OFF,
+        };
         self.wait(now, at, self.pause(back_off(base, failures)), rng);
     }
 

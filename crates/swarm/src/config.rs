@@ -26,6 +26,8 @@ pub struct Config {
     pub sizing: Option<Sizing>,
     /// Our listening port, told to peers; 0: we do not listen.
     pub listen_port: u16,
+    /// Peers are told of each other, and believed (BEP 11); not in private torrents.
+    pub pex: bool,
     /// Our name and version, told to peers.
     pub client: String,
 }
@@ -39,6 +41,7 @@ impl Default for Config {
             sequential: false,
             sizing: None,
             listen_port: 0,
+            pex: true,
             client: String::from("Headwater"),
         }
     }

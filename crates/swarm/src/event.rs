@@ -46,6 +46,8 @@ pub enum Source {
     Tracker,
     /// Local service discovery (BEP 14).
     Lsd,
+    /// Another peer (BEP 11).
+    Pex,
     /// It connected to us.
     Incoming,
     /// The resume data of an earlier run.

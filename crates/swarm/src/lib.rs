@@ -19,6 +19,7 @@ mod metadata;
 mod open_piece;
 mod origin;
 mod peers;
+mod pex;
 mod picker;
 mod pieces;
 mod rate;

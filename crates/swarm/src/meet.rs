@@ -132,6 +132,7 @@ impl Swarm {
         let Some(peer) = self.peers.get(&key) else { return };
         let handshake = ExtensionHandshake {
             ut_metadata: Some(wire::UT_METADATA),
+            ut_pex: Some(wire::UT_PEX).filter(|_| self.exchanges()),
             metadata_size: self.metadata.as_ref().and_then(|bytes| u32::try_from(bytes.len()).ok()),
             client: Some(self.config.client.clone()),
             port: Some(self.config.listen_port).filter(|&port| port != 0),

@@ -16,6 +16,7 @@ use crate::blame::Person;
 use crate::candidates::{Candidates, Ended, canonical};
 use crate::dictionary::Dictionary;
 use crate::peers::ip;
+use crate::pex::Exchange;
 use crate::remembered::Remembered;
 use crate::{Action, Config, Endpoint, Event, HangUp, PeerKey, Source};
 
@@ -66,6 +67,7 @@ struct Sender {
     rest_until: Duration,
     heard: Duration,
     said: Duration,
+    exchange: Exchange,
 }
 
 impl MetadataFetch {
@@ -105,13 +107,7 @@ impl MetadataFetch {
                 }
             }
             Event::Gone { peer } => self.depart(peer, Ended::Left),
-            Event::Found { at, by } => {
-                for at in at {
-                    if !self.is_banned_address(at) {
-                        self.candidates.found(self.now, at, by, &mut self.rng);
-                    }
-                }
-            }
+            Event::Found { at, by } => self.found(&at, by),
             _ => {}
         }
         if self.now >= self.next_tick {
@@ -199,19 +195,39 @@ impl MetadataFetch {
         }
         let told = Remembered::new(at, incoming, id, reserved);
         let (heard, said, rest_until) = (self.now, self.now, Duration::ZERO);
-        self.peers.insert(key, Sender { told, size: None, dictionary: None, rest_until, heard, said });
+        self.peers.insert(
+            key,
+            Sender {
+                told,
+                size: None,
+                dictionary: None,
+                rest_until,
+                heard,
+                said,
+                exchange: Exchange::default(),
+            },
+        );
         if reserved.fast() {
             self.say(key, Message::HaveNone);
         }
         if reserved.extended() {
             let handshake = ExtensionHandshake {
                 ut_metadata: Some(wire::UT_METADATA),
+                ut_pex: Some(wire::UT_PEX).filter(|_| self.config.pex),
                 client: Some(self.config.client.clone()),
                 port: Some(self.config.listen_port).filter(|&port| port != 0),
                 your_ip: Some(ip(at)),
                 ..ExtensionHandshake::default()
             };
             self.say(key, Message::ExtensionHandshake(Box::new(handshake)));
+        }
+    }
+
+    fn found(&mut self, at: &[Endpoint], by: Source) {
+        for &at in at {
+            if !self.is_banned_address(at) {
+                self.candidates.found(self.now, at, by, &mut self.rng);
+            }
         }
     }
 
@@ -228,6 +244,11 @@ impl MetadataFetch {
                     peer.size = size;
                 }
                 peer.told.note(Message::ExtensionHandshake(handshake))
+            }
+            Message::PeerExchange(said) => {
+                let believed = peer.exchange.believe(self.now, ip(peer.told.at), &said);
+                self.found(&believed, Source::Pex);
+                Ok(())
             }
             message => peer.told.note(message),
         }

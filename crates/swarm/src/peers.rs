@@ -9,6 +9,7 @@ use metainfo::{Bitfield, BlockRef, PeerId};
 
 use crate::blame::Person;
 use crate::event::{Endpoint, PeerKey};
+use crate::pex::Exchange;
 use crate::rate::Meter;
 use crate::requests::Requests;
 
@@ -51,6 +52,7 @@ pub(crate) struct Peer {
     pub(crate) offers: u32,
     pub(crate) upload_only: bool,
     pub(crate) client: Option<String>,
+    pub(crate) exchange: Exchange,
 
     pub(crate) choking_us: bool,
     /// We have said that we are interested.
@@ -107,6 +109,7 @@ impl Peer {
             offers: 0,
             upload_only: false,
             client: None,
+            exchange: Exchange::default(),
             choking_us: true,
             interesting: false,
             choked: true,

@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 21).
+//! What peers say (BEP 3, 6, 9, 10, 11, 21).
 //!
 //! Part of `Swarm`: notes what a message tells of the peer, and hands the rest to `fetch` and `serve`.
 
@@ -69,8 +69,8 @@ impl Swarm {
                 Ok(())
             }
             Message::ExtensionHandshake(handshake) => self.introduced(key, *handshake),
-            Message::Metadata(message) => {
-                self.serve_metadata(key, &message);
+            Message::Metadata(_) | Message::PeerExchange(_) => {
+                self.extended(key, &message);
                 Ok(())
             }
             Message::HaveNone => {
@@ -78,6 +78,15 @@ impl Swarm {
                 Ok(())
             }
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => Ok(()),
+        }
+    }
+
+    /// A message of an extension.
+    fn extended(&mut self, key: PeerKey, message: &Message) {
+        match message {
+            Message::Metadata(message) => self.serve_metadata(key, message),
+            Message::PeerExchange(said) => self.told_of(key, said),
+            _ => {}
         }
     }
 
@@ -204,6 +213,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
         peer.client = handshake.client.or_else(|| peer.client.take());
         peer.upload_only = handshake.upload_only;
+        peer.exchange.speaks = handshake.ut_pex.map_or(peer.exchange.speaks, |id| id != 0);
         if let Some(limit) = handshake.request_queue {
             peer.requests.set_limit(limit);
         }

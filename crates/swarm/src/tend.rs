@@ -79,6 +79,7 @@ impl Swarm {
         if now.saturating_sub(peer.said) >= KEEP_ALIVE {
             self.say(key, Message::KeepAlive);
         }
+        self.tell_of_others(key);
         if snubbing {
             self.relieve(key);
         } else if owed > depth && last_due.is_some_and(|due| due > PATIENCE) {

@@ -1,4 +1,4 @@
-//! From messages to the bytes of the stream (BEP 3, 6, 9, 10).
+//! From messages to the bytes of the stream (BEP 3, 6, 9, 10, 11).
 //!
 //! Owned by the peer task, one for each connection, because extension messages carry the number the peer chose for them.
 
@@ -6,12 +6,15 @@ use bytes::{BufMut, BytesMut};
 
 use crate::extension;
 use crate::message::{ExtensionHandshake, Message, Request, id};
+use crate::pex;
 
 /// Writes messages for one peer.
 #[derive(Debug, Default)]
 pub struct Encoder {
     /// The number under which the peer wants `ut_metadata` messages (BEP 9); 0: it does not speak it.
     pub ut_metadata: u8,
+    /// The same for `ut_pex` messages (BEP 11).
+    pub ut_pex: u8,
 }
 
 impl Encoder {
@@ -19,11 +22,12 @@ impl Encoder {
     /// leaves out stays as it was (BEP 10).
     pub fn heard(&mut self, handshake: &ExtensionHandshake) {
         self.ut_metadata = handshake.ut_metadata.unwrap_or(self.ut_metadata);
+        self.ut_pex = handshake.ut_pex.unwrap_or(self.ut_pex);
     }
 
     /// Appends `message` to `out`.
     ///
-    /// Nothing is written for [`Message::Unknown`], nor for metadata messages to a peer that does not speak them.
+    /// Nothing is written for [`Message::Unknown`], nor for messages of an extension to a peer that does not speak it.
     pub fn encode(&self, message: &Message, out: &mut BytesMut) {
         match message {
             Message::KeepAlive => out.put_u32(0),
@@ -60,7 +64,10 @@ impl Encoder {
                 let (head, data) = extension::write_metadata(message);
                 extended(out, self.ut_metadata, &head, data);
             }
-            Message::Metadata(_) | Message::Unknown { .. } => {}
+            Message::PeerExchange(message) if self.ut_pex != 0 => {
+                extended(out, self.ut_pex, &pex::write(message), &[]);
+            }
+            Message::Metadata(_) | Message::PeerExchange(_) | Message::Unknown { .. } => {}
         }
     }
 }

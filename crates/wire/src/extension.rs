@@ -1,4 +1,4 @@
-//! The payloads of extension messages: the extension handshake and the metadata exchange (BEP 9, 10, 21).
+//! The payloads of extension messages: the extension handshake, the metadata and the peer exchange (BEP 9, 10, 11, 21).
 //!
 //! Called by `Decoder` and `Encoder`. Values that make no sense are clamped or ignored as the fields' comments say;
 //! only a message that cannot be read at all is a fault.
@@ -10,9 +10,13 @@ use bytes::{Buf, Bytes};
 
 use crate::Fault;
 use crate::message::{ExtensionHandshake, Message, MetadataMessage, id};
+use crate::pex;
 
 /// The number under which we want `ut_metadata` messages: what our extension handshake says.
 pub const UT_METADATA: u8 = 2;
+
+/// The same for `ut_pex` messages.
+pub const UT_PEX: u8 = 1;
 
 /// The length of every piece of an info dictionary but the last: 16 KiB (BEP 9).
 pub const METADATA_PIECE: u32 = 16 * 1024;
@@ -31,7 +35,7 @@ const MAX_CLIENT: usize = 64;
 
 /// What an extension message may hold: the richest handshakes seen have some forty values, four levels deep.
 /// M-01: nesting beyond that is a fault, and 4,096 values cost 48 KiB.
-const LIMITS: Options = Options { max_depth: 16, max_tokens: 4096, ..Options::LENIENT };
+pub(crate) const LIMITS: Options = Options { max_depth: 16, max_tokens: 4096, ..Options::LENIENT };
 
 /// Reads the payload of an `extended` message.
 pub(crate) fn read(mut payload: Bytes) -> Result<Message, Fault> {
@@ -40,6 +44,7 @@ pub(crate) fn read(mut payload: Bytes) -> Result<Message, Fault> {
     match extension {
         HANDSHAKE => read_handshake(&payload),
         UT_METADATA => Ok(read_metadata(payload)?.map_or(unknown(length), Message::Metadata)),
+        UT_PEX => Ok(Message::PeerExchange(Box::new(pex::read(&payload)?))),
         _ => Ok(unknown(length)),
     }
 }
@@ -50,6 +55,9 @@ pub(crate) fn write_handshake(handshake: &ExtensionHandshake) -> Vec<u8> {
         dict.dict("m", |extensions| {
             if let Some(id) = handshake.ut_metadata {
                 extensions.int("ut_metadata", id.into());
+            }
+            if let Some(id) = handshake.ut_pex {
+                extensions.int("ut_pex", id.into());
             }
         });
         if let Some(size) = handshake.metadata_size {
@@ -105,6 +113,7 @@ fn read_handshake(payload: &[u8]) -> Result<Message, Fault> {
     let extensions = dict.get("m").and_then(Value::dict);
     Ok(Message::ExtensionHandshake(Box::new(ExtensionHandshake {
         ut_metadata: extensions.and_then(|extensions| number(extensions, "ut_metadata")),
+        ut_pex: extensions.and_then(|extensions| number(extensions, "ut_pex")),
         metadata_size: number(dict, "metadata_size").filter(|size| (1..=MAX_METADATA).contains(size)),
         client: dict.get("v").and_then(Value::bytes).and_then(clean_text),
         port: number(dict, "p").filter(|port| *port != 0),

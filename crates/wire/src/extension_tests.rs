@@ -25,6 +25,7 @@ fn a_handshake_says_what_the_peer_can_do() {
     );
     let expected = ExtensionHandshake {
         ut_metadata: Some(3),
+        ut_pex: Some(1),
         metadata_size: Some(31235),
         client: Some("Some Client 1.2".to_owned()),
         port: Some(6881),

@@ -15,11 +15,12 @@ mod extension;
 mod fault;
 mod handshake;
 mod message;
+mod pex;
 
 pub use client::{client_name, our_peer_id};
 pub use decoder::{Decoder, MAX_MESSAGE};
 pub use encoder::{Encoder, piece_header};
-pub use extension::{MAX_METADATA, MAX_REQUEST_QUEUE, METADATA_PIECE, UT_METADATA};
+pub use extension::{MAX_METADATA, MAX_REQUEST_QUEUE, METADATA_PIECE, UT_METADATA, UT_PEX};
 pub use fault::Fault;
 pub use handshake::{Handshake, Reserved};
-pub use message::{ExtensionHandshake, Message, MetadataMessage, Request};
+pub use message::{ExtensionHandshake, Message, MetadataMessage, PeerExchange, Request};

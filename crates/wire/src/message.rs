@@ -3,6 +3,8 @@
 //! Plain values: `Decoder` makes them, `Encoder` writes them. Their numbers are still a stranger's: `swarm` turns
 //! them into blocks and pieces, or into a fault.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 
 /// The fields of `request`, `cancel` and `reject request`.
@@ -62,6 +64,8 @@ pub enum Message {
     ExtensionHandshake(Box<ExtensionHandshake>),
     /// A message of the metadata exchange (BEP 9).
     Metadata(MetadataMessage),
+    /// Whom the sender is connected to (BEP 11).
+    PeerExchange(Box<PeerExchange>),
     /// An extension message, or a whole message id, that we do not know: counted, not read.
     Unknown {
         /// The message id.
@@ -76,6 +80,8 @@ pub enum Message {
 pub struct ExtensionHandshake {
     /// The id under which the sender wants `ut_metadata` messages; 0 or absent: not spoken (BEP 9).
     pub ut_metadata: Option<u8>,
+    /// The same for `ut_pex` messages (BEP 11).
+    pub ut_pex: Option<u8>,
     /// Length of the info dictionary in bytes, if the sender has it (BEP 9).
     pub metadata_size: Option<u32>,
     /// The sender's program and version, at most 64 characters.
@@ -106,6 +112,20 @@ pub enum MetadataMessage {
     },
     /// The piece will not be sent.
     Reject(u32),
+}
+
+/// Whom the sender is connected to, since its last such message (BEP 11).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerExchange {
+    /// Where new ones can be dialled, and flags for each.
+    pub added: Vec<(SocketAddr, u8)>,
+    /// Those that are gone.
+    pub dropped: Vec<SocketAddr>,
+}
+
+impl PeerExchange {
+    /// The flag of a peer that only uploads.
+    pub const SEED: u8 = 0x02;
 }
 
 /// The ids of the messages.

@@ -1,15 +1,17 @@
 //! What holds for every message and every stream: reading gives back what was written, however the bytes arrive.
 
+use std::net::SocketAddr;
+
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::{
     Decoder, Encoder, ExtensionHandshake, Fault, MAX_METADATA, MAX_REQUEST_QUEUE, METADATA_PIECE, Message,
-    MetadataMessage, Request, UT_METADATA, piece_header,
+    MetadataMessage, PeerExchange, Request, UT_METADATA, UT_PEX, piece_header,
 };
 
 fn encoder() -> Encoder {
-    Encoder { ut_metadata: UT_METADATA }
+    Encoder { ut_metadata: UT_METADATA, ut_pex: UT_PEX }
 }
 
 fn bytes(length: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
@@ -26,7 +28,7 @@ fn extension_handshake() -> impl Strategy<Value = ExtensionHandshake> {
         any::<[u8; 16]>().prop_map(std::net::IpAddr::from)
     ];
     (
-        any::<Option<u8>>(),
+        any::<(Option<u8>, Option<u8>)>(),
         prop::option::of(1..=MAX_METADATA),
         prop::option::of("[A-Za-zµ /.0-9]{1,64}"),
         prop::option::of(1..=u16::MAX),
@@ -34,17 +36,20 @@ fn extension_handshake() -> impl Strategy<Value = ExtensionHandshake> {
         any::<bool>(),
         prop::option::of(ip),
     )
-        .prop_map(|(ut_metadata, metadata_size, client, port, request_queue, upload_only, your_ip)| {
-            ExtensionHandshake {
-                ut_metadata,
-                metadata_size,
-                client,
-                port,
-                request_queue,
-                upload_only,
-                your_ip,
-            }
-        })
+        .prop_map(
+            |((ut_metadata, ut_pex), metadata_size, client, port, request_queue, upload_only, your_ip)| {
+                ExtensionHandshake {
+                    ut_metadata,
+                    ut_pex,
+                    metadata_size,
+                    client,
+                    port,
+                    request_queue,
+                    upload_only,
+                    your_ip,
+                }
+            },
+        )
 }
 
 fn metadata() -> impl Strategy<Value = MetadataMessage> {
@@ -58,6 +63,16 @@ fn metadata() -> impl Strategy<Value = MetadataMessage> {
         data,
         pieces.prop_map(MetadataMessage::Reject)
     ]
+}
+
+/// IPv4 addresses first, as they are read.
+fn peer_exchange() -> impl Strategy<Value = PeerExchange> {
+    let v4 = any::<([u8; 4], u16)>().prop_map(SocketAddr::from);
+    let v6 = any::<([u8; 16], u16)>().prop_map(SocketAddr::from);
+    let list = (prop::collection::vec(v4, 0..9), prop::collection::vec(v6, 0..9));
+    let list = list.prop_map(|(v4, v6)| [v4, v6].concat());
+    let flagged = list.clone().prop_map(|list| list.into_iter().map(|at| (at, PeerExchange::SEED)).collect());
+    (flagged, list).prop_map(|(added, dropped)| PeerExchange { added, dropped })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -84,6 +99,7 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u32>().prop_map(Message::AllowedFast),
         extension_handshake().prop_map(|handshake| Message::ExtensionHandshake(Box::new(handshake))),
         metadata().prop_map(Message::Metadata),
+        peer_exchange().prop_map(|said| Message::PeerExchange(Box::new(said))),
     ]
 }
 

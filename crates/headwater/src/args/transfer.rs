@@ -165,8 +165,8 @@ pub(crate) struct Net {
     /// Without the DHT, as always
     #[arg(long, hide = true)]
     pub(crate) no_dht: bool,
-    /// Without peer exchange, as always
-    #[arg(long, hide = true)]
+    /// Without peers' telling of each other
+    #[arg(long)]
     pub(crate) no_pex: bool,
     /// Without looking for peers in the local network
     #[arg(long)]

@@ -198,6 +198,17 @@ fn the_swarm_is_told_of_an_address_by_whoever_found_it() {
     assert_eq!((told(Source::Tracker), told(Source::Lsd)), (3, 7));
 }
 
+// BEP 11
+#[test]
+fn whom_a_peer_names_is_dialled_before_the_torrent_is_known() {
+    let mut world = world(1);
+    let peer = world.connect(1);
+    let Endpoint::Tcp(named) = addr(9);
+    let said = wire::PeerExchange { added: vec![(named, 0)], dropped: Vec::new() };
+    world.say(peer, Message::PeerExchange(Box::new(said)));
+    assert!(world.heard.iter().any(|action| matches!(action, Action::Dial(at) if *at == addr(9))));
+}
+
 // P-18
 #[test]
 fn hints_that_come_before_the_torrent_is_known_are_few() {

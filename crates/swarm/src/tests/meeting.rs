@@ -1,3 +1,5 @@
+use wire::PeerExchange;
+
 use super::*;
 
 fn full(pieces: u32) -> Bitfield {
@@ -194,6 +196,81 @@ fn the_addresses_of_a_private_torrent_come_from_its_tracker() {
     assert!(world.dials().is_empty());
     world.tell(Event::Found { at: vec![addr(1)], by: Source::Tracker });
     assert_eq!(world.dials(), [addr(1)]);
+}
+
+/// What a peer was told of others.
+fn told(world: &mut World, peer: PeerKey) -> Vec<PeerExchange> {
+    world.took(|action| match action {
+        Action::Say { peer: to, message: Message::PeerExchange(said) } if *to == peer => {
+            Some((**said).clone())
+        }
+        _ => None,
+    })
+}
+
+fn speaks_pex(port: Option<u16>) -> ExtensionHandshake {
+    ExtensionHandshake { ut_pex: Some(3), port, ..Default::default() }
+}
+
+// BEP 11
+#[test]
+fn peers_are_told_where_the_others_can_be_dialled() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let host = world.leech(&[0]);
+    world.introduce(host, speaks_pex(None));
+    let Endpoint::Tcp(mut from) = addr(77);
+    from.set_port(50_000);
+    let guest = world.connect_as(PeerId([77; 20]), Endpoint::Tcp(from), Reserved::ours(), true);
+    world.introduce(guest, speaks_pex(Some(6881)));
+    world.pass(70);
+    let Endpoint::Tcp(home) = addr(77);
+    let expected = PeerExchange { added: vec![(home, 0)], dropped: Vec::new() };
+    assert_eq!(told(&mut world, host), [expected]);
+    assert_eq!(told(&mut world, guest)[0].added.len(), 1);
+    world.tell(Event::Gone { peer: guest });
+    world.pass(70);
+    assert_eq!(told(&mut world, host), [PeerExchange { added: Vec::new(), dropped: vec![home] }]);
+}
+
+// BEP 11, P-13
+#[test]
+fn whom_a_peer_names_is_dialled_and_not_again_for_ten_minutes_if_nobody_is_there() {
+    let mut world = swarm! { pieces: 9, blocks_per_piece: 1 };
+    let peer = world.leech(&[0]);
+    let named = "198.51.100.77:6881".parse().unwrap();
+    let said = PeerExchange { added: vec![(named, 0)], dropped: Vec::new() };
+    world.say(peer, Message::PeerExchange(Box::new(said)));
+    assert_eq!(world.dials(), [Endpoint::Tcp(named)]);
+    world.tell(Event::DialFailed { at: Endpoint::Tcp(named) });
+    for _ in 0..9 {
+        world.pass(60);
+        world.say(peer, Message::KeepAlive);
+    }
+    assert!(world.dials().is_empty());
+    world.pass(600);
+    assert!(world.dials().contains(&Endpoint::Tcp(named)));
+}
+
+// BEP 27
+#[test]
+fn peers_of_a_private_torrent_neither_tell_nor_are_believed() {
+    let mut setup = setup(layout(9, 1));
+    setup.private = true;
+    let mut world = World::new(setup);
+    let (one, two) = (world.leech(&[0]), world.leech(&[0]));
+    let offers = world.took(|action| match action {
+        Action::Say { message: Message::ExtensionHandshake(handshake), .. } => handshake.ut_pex,
+        _ => None,
+    });
+    assert!(offers.is_empty());
+    world.introduce(one, speaks_pex(None));
+    world.introduce(two, speaks_pex(None));
+    let Endpoint::Tcp(named) = addr(77);
+    let said = PeerExchange { added: vec![(named, 0)], dropped: Vec::new() };
+    world.say(one, Message::PeerExchange(Box::new(said)));
+    world.pass(70);
+    assert!(world.dials().is_empty());
+    assert!(told(&mut world, one).is_empty() && told(&mut world, two).is_empty());
 }
 
 #[test]
