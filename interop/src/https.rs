@@ -97,7 +97,8 @@ fn refused(setup: &Setup) -> Outcome {
         let mut command = Command::new(&setup.headwater);
         command.arg("--state-dir").arg(world.folder(&format!("state-{kind}"))?).arg("get").arg(&torrent);
         command.arg("-d").arg(world.folder(&format!("fetched-{kind}"))?);
-        command.args(["--listen", &format!("{}:6881", world.address())]);
+        // Others without anybody to fetch from, who would find it in the local network, would let it hope.
+        command.args(["--no-lsd", "--listen", &format!("{}:6881", world.address())]);
         running.push((kind, tracker, world.start(kind, &mut command)?));
     }
     // Each waits a minute for somebody to fetch from, all of them for the same minute.
