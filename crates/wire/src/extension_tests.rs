@@ -139,6 +139,6 @@ fn metadata_that_cannot_be_is_a_fault() {
 
 #[test]
 fn other_extensions_are_not_read() {
-    let message = Bytes::from_static(b"\x01d5:added");
+    let message = Bytes::from_static(b"\x03d5:added");
     assert_eq!(read(message), Ok(Message::Unknown { id: 20, length: 9 }));
 }
