@@ -115,7 +115,7 @@ pub fn scrape_url(tracker: &str, hashes: &[InfoHash]) -> Option<String> {
     Some(url)
 }
 
-/// Reads the answer to an announce. Peers beyond [`MAX_PEERS`], with port 0 are left out.
+/// Reads the answer to an announce. Peers beyond `MAX_PEERS`, with port 0 are left out.
 pub fn parse_reply(body: &[u8]) -> Result<AnnounceReply, ReplyError> {
     let decoded = decode_body(body)?;
     let reply = root(decoded.root())?;
